@@ -1,0 +1,170 @@
+"""Every error that a caller can meet.
+
+    WharfingerError
+    ├── InvalidRequestError         the request can never succeed as it is
+    ├── UnauthenticatedError        the caller did not say who it is
+    ├── NotGrantedError             the caller may not do this
+    ├── NotFoundError               the thing named does not exist
+    ├── RefusedError                policy or the ledger forbids it in the present state
+    ├── AlreadyExistsError          the identifier is taken by something else
+    ├── OverloadedError             too much at once; try again later
+    ├── UnavailableError            a part that is needed does not answer now; try again
+    ├── DeadlineError               not enough time was left
+    ├── CorruptStateError           stored state contradicts itself; an operator must look
+    └── StartupError                the daemon cannot start; says what to do
+        └── FatalConfigurationError must not be retried by a service manager (exit status 78)
+
+An error carries a stable ``reason``, which becomes ``google.rpc.ErrorInfo.reason``, and details that become its
+metadata. ``rpc/status.py`` holds the one table from these classes to gRPC status codes. Messages say what happened and
+what to do, in whole sentences, and never contain a secret.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum, auto
+
+
+class _UpperSnake(StrEnum):
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[str]) -> str:
+        return name
+
+
+class Reason(_UpperSnake):
+    """Stable, machine-readable reasons (AIP-193). A name is never reused with another meaning."""
+
+    # Any request
+    MALFORMED_REQUEST = auto()
+    UNKNOWN_REPOSITORY = auto()
+    CLIENT_CERTIFICATE_REQUIRED = auto()
+    CALLER_UNKNOWN = auto()
+    RPC_NOT_GRANTED = auto()
+    REPOSITORY_NOT_GRANTED = auto()
+    ROLE_NOT_GRANTED = auto()
+    TOO_MANY_CONCURRENT_REQUESTS = auto()
+    DEADLINE_TOO_SHORT = auto()
+    MESSAGE_TOO_LARGE = auto()
+    DRAINING = auto()
+    INTERNAL = auto()
+
+    # Signing
+    EMPTY_BATCH = auto()
+    BATCH_TOO_LARGE = auto()
+    NOT_JSON = auto()
+    NOT_CANONICAL_JSON = auto()
+    NOT_TUF_METADATA = auto()
+    ROLE_REQUIRED = auto()
+    ROLE_TYPE_MISMATCH = auto()
+    UNKNOWN_ROLE = auto()
+    SPEC_VERSION_UNSUPPORTED = auto()
+    EXPIRY_BEYOND_CEILING = auto()
+    TARGET_OUTSIDE_BIN = auto()
+    KEY_UNKNOWN = auto()
+    KEY_NOT_AUTHORISED = auto()
+    KEY_NOT_HELD = auto()
+    VERSION_EQUIVOCATION = auto()
+    VERSION_ROLLBACK = auto()
+    VERSION_JUMP = auto()
+    META_ROLLBACK = auto()
+    TOKEN_UNAVAILABLE = auto()
+    SIGNATURE_INVALID = auto()
+    LEDGER_MISSING = auto()
+    LEDGER_BEHIND = auto()
+
+    # Metadata
+    TARGET_PATH_INVALID = auto()
+    TARGET_INVALID = auto()
+    TARGET_NOT_FOUND = auto()
+    METADATA_NOT_FOUND = auto()
+    REPOSITORY_INVALID = auto()
+    STORE_UNAVAILABLE = auto()
+    PUBLICATION_FAILED = auto()
+
+    # Scanning
+    SUBJECT_INVALID = auto()
+    DIGEST_MISMATCH = auto()
+    ARTIFACT_TOO_LARGE = auto()
+    ARTIFACT_NOT_FOUND = auto()
+    ARTIFACT_OUTSIDE_ROOTS = auto()
+    HOST_NOT_ALLOWED = auto()
+    FETCH_FAILED = auto()
+    SCAN_NOT_FOUND = auto()
+    SCAN_QUEUE_FULL = auto()
+    SANDBOX_UNAVAILABLE = auto()
+    PAGE_TOKEN_INVALID = auto()
+
+    # Starting
+    CONFIGURATION_INVALID = auto()
+    WRONG_PIN = auto()
+    MODULE_MISSING = auto()
+    KEY_MISMATCH = auto()
+    DATABASE_UNAVAILABLE = auto()
+    DATABASE_OUTDATED = auto()
+    ADDRESS_IN_USE = auto()
+
+
+class WharfingerError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: what happened and what to do, for a person.
+        reason: the stable reason, for a program.
+        details: what else a program may want to know; becomes ErrorInfo metadata.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, **details: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.details = details
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidRequestError(WharfingerError):
+    """The request can never succeed as it is."""
+
+
+class UnauthenticatedError(WharfingerError):
+    """The caller did not prove who it is."""
+
+
+class NotGrantedError(WharfingerError):
+    """The caller is known and may not do this."""
+
+
+class NotFoundError(WharfingerError):
+    """The thing named does not exist."""
+
+
+class RefusedError(WharfingerError):
+    """Policy or the ledger forbids it in the present state."""
+
+
+class AlreadyExistsError(WharfingerError):
+    """The identifier is taken by something else."""
+
+
+class OverloadedError(WharfingerError):
+    """Too much at once. The same request may succeed later."""
+
+
+class UnavailableError(WharfingerError):
+    """A part that is needed does not answer now. The same request may succeed later."""
+
+
+class DeadlineError(WharfingerError):
+    """Not enough time was left to do the work."""
+
+
+class CorruptStateError(WharfingerError):
+    """Stored state contradicts itself. An operator must look."""
+
+
+class StartupError(WharfingerError):
+    """The daemon cannot start. Exit status 2."""
+
+
+class FatalConfigurationError(StartupError):
+    """The daemon cannot start, and starting it again could do harm. Exit status 78 (EX_CONFIG)."""

@@ -1,0 +1,1 @@
+"""Storage adapters: the database (SQLite or PostgreSQL through SQLAlchemy) and the metadata directory."""

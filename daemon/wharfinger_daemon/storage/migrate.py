@@ -1,0 +1,60 @@
+"""Brings the database to the schema that this version of the code needs."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.storage.database import Database
+
+
+def upgrade(database: Database) -> tuple[str | None, str]:
+    """Applies every migration that is missing.
+
+    Returns:
+        The revisions before and after; before is None for an empty database.
+    """
+
+    def work(connection: Connection) -> tuple[str | None, str]:
+        before = MigrationContext.configure(connection).get_current_revision()
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        return before, newest_revision()
+
+    return database.run_blocking(work)
+
+
+def require_current(database: Database) -> None:
+    """Refuses to go on with a database of another revision.
+
+    Raises:
+        StartupError: the database is empty, older, or newer than this code.
+    """
+    present = database.run_blocking(lambda connection: MigrationContext.configure(connection).get_current_revision())
+    if present != newest_revision():
+        raise StartupError(
+            f"The database has revision {present or 'none'}, and this version of wharfinger needs {newest_revision()}. "
+            "Run 'wharfinger db upgrade', or install the version that the database belongs to.",
+            reason=Reason.DATABASE_OUTDATED,
+        )
+
+
+def newest_revision() -> str:
+    """The revision that this version of the code needs."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None  # The package always holds at least one migration.
+    return head
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("wharfinger_daemon.storage") / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config

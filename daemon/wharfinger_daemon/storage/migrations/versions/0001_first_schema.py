@@ -1,0 +1,177 @@
+"""First schema."""
+
+import sqlalchemy as sa
+from alembic import op
+from wharfinger_daemon.storage.schema import UtcDateTime
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "ledger_entries",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("recorded_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entries")),
+        sa.UniqueConstraint(
+            "repository", "epoch", "role", "version", name=op.f("uq_ledger_entries_repository_epoch_role_version")
+        ),
+    )
+    op.create_table(
+        "ledger_floors",
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "epoch", "role", "name", name=op.f("pk_ledger_floors")),
+    )
+    op.create_table(
+        "online_roles",
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("expires", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "role", name=op.f("pk_online_roles")),
+    )
+    with op.batch_alter_table("online_roles", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_online_roles_repository_expires"), ["repository", "expires"], unique=False)
+
+    op.create_table(
+        "publications",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("snapshot_version", sa.BigInteger(), nullable=False),
+        sa.Column("timestamp_version", sa.BigInteger(), nullable=False),
+        sa.Column("prepared_at", UtcDateTime(), nullable=False),
+        sa.Column("published_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_publications")),
+        sa.UniqueConstraint(
+            "repository", "timestamp_version", name=op.f("uq_publications_repository_timestamp_version")
+        ),
+    )
+    with op.batch_alter_table("publications", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_publications_repository_state"), ["repository", "state"], unique=False)
+
+    op.create_table(
+        "scans",
+        sa.Column("scan_id", sa.String(length=36), nullable=False),
+        sa.Column("subject_kind", sa.String(length=16), nullable=False),
+        sa.Column("project", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.String(length=255), nullable=False),
+        sa.Column("filename", sa.String(length=512), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("rule_set", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("artifact_path", sa.Text(), nullable=True),
+        sa.Column("artifact_url", sa.Text(), nullable=True),
+        sa.Column("classification", sa.String(length=16), nullable=True),
+        sa.Column("confidence", sa.String(length=16), nullable=True),
+        sa.Column("score", sa.Float(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("seconds", sa.Float(), nullable=False),
+        sa.Column("submitted_at", UtcDateTime(), nullable=False),
+        sa.Column("finished_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("scan_id", name=op.f("pk_scans")),
+        sa.UniqueConstraint(
+            "subject_kind", "project", "version", "filename", "sha256", "rule_set", name="uq_scans_identity"
+        ),
+    )
+    with op.batch_alter_table("scans", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_scans_project_submitted_at"), ["project", "submitted_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_scans_sha256"), ["sha256"], unique=False)
+        batch_op.create_index(batch_op.f("ix_scans_state_submitted_at"), ["state", "submitted_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_scans_submitted_at_scan_id"), ["submitted_at", "scan_id"], unique=False)
+
+    op.create_table(
+        "targets",
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("path", sa.String(length=1024), nullable=False),
+        sa.Column("bin", sa.String(length=255), nullable=False),
+        sa.Column("length", sa.BigInteger(), nullable=False),
+        sa.Column("hashes", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "path", name=op.f("pk_targets")),
+    )
+    with op.batch_alter_table("targets", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_targets_repository_bin_path"), ["repository", "bin", "path"], unique=False)
+
+    op.create_table(
+        "findings",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("scan_id", sa.String(length=36), nullable=False),
+        sa.Column("check_name", sa.String(length=64), nullable=False),
+        sa.Column("check_version", sa.String(length=64), nullable=False),
+        sa.Column("rule", sa.String(length=128), nullable=False),
+        sa.Column("member", sa.Text(), nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("excerpt", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["scan_id"], ["scans.scan_id"], name=op.f("fk_findings_scan_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
+    )
+    with op.batch_alter_table("findings", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_findings_scan_id"), ["scan_id"], unique=False)
+
+    op.create_table(
+        "ledger_signatures",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("entry_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("keyid", sa.String(length=64), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=False),
+        sa.Column("caller", sa.String(length=255), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("signed_at", UtcDateTime(), nullable=False),
+        sa.ForeignKeyConstraint(["entry_id"], ["ledger_entries.id"], name=op.f("fk_ledger_signatures_entry_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_signatures")),
+        sa.UniqueConstraint("entry_id", "keyid", name=op.f("uq_ledger_signatures_entry_id_keyid")),
+    )
+    op.create_table(
+        "publication_bins",
+        sa.Column("publication_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["publication_id"], ["publications.id"], name=op.f("fk_publication_bins_publication_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("publication_id", "role", name=op.f("pk_publication_bins")),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("publication_bins")
+    op.drop_table("ledger_signatures")
+    with op.batch_alter_table("findings", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_findings_scan_id"))
+
+    op.drop_table("findings")
+    with op.batch_alter_table("targets", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_targets_repository_bin_path"))
+
+    op.drop_table("targets")
+    with op.batch_alter_table("scans", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_scans_submitted_at_scan_id"))
+        batch_op.drop_index(batch_op.f("ix_scans_state_submitted_at"))
+        batch_op.drop_index(batch_op.f("ix_scans_sha256"))
+        batch_op.drop_index(batch_op.f("ix_scans_project_submitted_at"))
+
+    op.drop_table("scans")
+    with op.batch_alter_table("publications", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_publications_repository_state"))
+
+    op.drop_table("publications")
+    with op.batch_alter_table("online_roles", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_online_roles_repository_expires"))
+
+    op.drop_table("online_roles")
+    op.drop_table("ledger_floors")
+    op.drop_table("ledger_entries")

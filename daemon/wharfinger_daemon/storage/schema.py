@@ -1,0 +1,185 @@
+"""All tables. Alembic's migrations in ``migrations/versions`` build them; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+metadata = MetaData(naming_convention=NAMING)
+
+# SQLite makes only INTEGER primary keys count up by themselves.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant. Stored in UTC without a zone, read back with it: SQLite keeps none."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("An instant needs a time zone.")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+# ---- Signing: what was promised to the world -------------------------------------------------------------------------
+# A row of ledger_entries is durable before the token is asked. ``repository`` is the repository's identity: the
+# hexadecimal SHA-256 of its trusted root 1.
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("repository", String(64), nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("role", String(255), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    UniqueConstraint("repository", "epoch", "role", "version"),
+)
+
+ledger_signatures = Table(
+    "ledger_signatures",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("entry_id", ForeignKey(ledger_entries.c.id), nullable=False),
+    Column("keyid", String(64), nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("caller", String(255), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("signed_at", UtcDateTime, nullable=False),
+    UniqueConstraint("entry_id", "keyid"),
+)
+
+# The versions that a signed snapshot or timestamp named: none may ever be named lower, or left out, again.
+ledger_floors = Table(
+    "ledger_floors",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("role", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+# ---- Metadata: the rows are the truth, published files their image ---------------------------------------------------
+targets = Table(
+    "targets",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("path", String(1024), primary_key=True),
+    Column("bin", String(255), nullable=False),
+    Column("length", BigInteger, nullable=False),
+    Column("hashes", Text, nullable=False),
+    Index(None, "repository", "bin", "path"),
+)
+
+# The newest version of every online role that the rows stand for, prepared or published.
+online_roles = Table(
+    "online_roles",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("role", String(255), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("expires", UtcDateTime, nullable=False),
+    Index(None, "repository", "expires"),
+)
+
+# A publication is prepared in the transaction that changes the rows, and published once clients can see it. At most
+# one is prepared at a time: a restart finishes it, with the same versions and the same bytes.
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("repository", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("snapshot_version", BigInteger, nullable=False),
+    Column("timestamp_version", BigInteger, nullable=False),
+    Column("prepared_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    UniqueConstraint("repository", "timestamp_version"),
+    Index(None, "repository", "state"),
+)
+
+publication_bins = Table(
+    "publication_bins",
+    metadata,
+    Column("publication_id", ForeignKey(publications.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("role", String(255), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+# ---- Scanning: results survive what they speak of --------------------------------------------------------------------
+scans = Table(
+    "scans",
+    metadata,
+    Column("scan_id", String(36), primary_key=True),
+    Column("subject_kind", String(16), nullable=False),
+    Column("project", String(255), nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("filename", String(512), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("rule_set", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("artifact_path", Text),
+    Column("artifact_url", Text),
+    Column("classification", String(16)),
+    Column("confidence", String(16)),
+    Column("score", Float),
+    Column("error", Text, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("submitted_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    UniqueConstraint("subject_kind", "project", "version", "filename", "sha256", "rule_set", name="uq_scans_identity"),
+    Index(None, "submitted_at", "scan_id"),
+    Index(None, "project", "submitted_at"),
+    Index(None, "sha256"),
+    Index(None, "state", "submitted_at"),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("scan_id", ForeignKey(scans.c.scan_id), nullable=False),
+    Column("check_name", String(64), nullable=False),
+    Column("check_version", String(64), nullable=False),
+    Column("rule", String(128), nullable=False),
+    Column("member", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("excerpt", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("weight", Float, nullable=False),
+    Index(None, "scan_id"),
+)
