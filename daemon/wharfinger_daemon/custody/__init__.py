@@ -1,0 +1,1 @@
+"""Where signatures come from: adapters between the domain's ports and the keys."""

@@ -1,0 +1,70 @@
+"""``wharfinger config``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from wharfinger_daemon import config
+from wharfinger_daemon.cli.program import (
+    EXIT_FOUND_SOMETHING,
+    config_option,
+    configuration_file,
+    json_option,
+    print_json,
+)
+from wharfinger_daemon.config import Settings
+from wharfinger_daemon.errors import WharfingerError
+
+
+@click.group(name="config")
+def configuration() -> None:
+    """Look at the configuration."""
+
+
+@configuration.command()
+@config_option
+@json_option
+def check(config_path: Path | None, as_json: bool) -> None:
+    """Check the configuration file without starting anything.
+
+    Unknown keys, wrong types, contradictions and files that are not there are all reported. Ends with status 1 if
+    something is wrong.
+    """
+    path = configuration_file(config_path)
+    problems = _problems(path)
+    if as_json:
+        print_json({"path": str(path), "valid": not problems, "problems": problems})
+    elif problems:
+        for problem in problems:
+            click.echo(f"wharfinger: {problem}", err=True)
+    else:
+        click.echo(f"{path} is valid.")
+    if problems:
+        sys.exit(EXIT_FOUND_SOMETHING)
+
+
+def _problems(path: Path) -> list[str]:
+    try:
+        settings = config.load(path)
+    except WharfingerError as error:
+        return [error.message]
+    return [f"{key}: there is no file {file}." for key, file in _files(settings) if not file.exists()]
+
+
+def _files(settings: Settings) -> list[tuple[str, Path]]:
+    tls = settings.grpc.tls
+    files = [
+        ("grpc.tls.certificate_file", tls.certificate_file),
+        ("grpc.tls.key_file", tls.key_file),
+        ("grpc.tls.client_ca_file", tls.client_ca_file),
+    ]
+    if settings.hsm is not None:
+        files += [("hsm.module", settings.hsm.module), ("hsm.pin_file", settings.hsm.pin_file)]
+    files += [
+        (f"repositories '{repository.name}' metadata_directory", repository.metadata_directory)
+        for repository in settings.repositories
+    ]
+    return files + [("scan.artifact_roots", root) for root in settings.scan.artifact_roots]

@@ -1,0 +1,140 @@
+"""Makes a development home, step by step. Each step is whole or absent, so that a killed init can be run again."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from string import Template
+
+from wharfinger_daemon import config
+from wharfinger_daemon.bootstrap import publish_once
+from wharfinger_daemon.cli.development.tls import create_certificates
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.config import HsmSettings
+from wharfinger_daemon.custody.opening import open_token
+from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.metadata.bins import HashBins
+from wharfinger_daemon.metadata.ceremony import create_development_repository
+from wharfinger_daemon.storage import migrate
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_hsm.model import KeyAlgorithm, TokenKey
+from wharfinger_hsm.softhsm import create_token, find_module
+
+TOKEN_LABEL = "wharfinger-development"  # noqa: S105  # a label, no secret
+ONLINE_KEY_LABEL = "online"
+CANARY_KEY_LABEL = "canary"
+
+Tell = Callable[[str], None]
+
+
+async def create_home(home: Path, *, bins: int, clock: Clock, tell: Tell) -> None:
+    """Makes whatever the home lacks, and leaves alone what it has.
+
+    Args:
+        home: the folder; made with mode 0700.
+        bins: the number of hash bins, a power of two.
+        clock: what the ceremony dates its metadata with.
+        tell: is told each step that is taken.
+
+    Raises:
+        StartupError: a step could not be taken; says which and what to do.
+    """
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "targets").mkdir(exist_ok=True)
+    if not (home / "tls").exists():
+        tell("TLS: an authority, and certificates for the server and its callers")
+        create_certificates(home / "tls")
+    hsm = _token(home, tell)
+    online = await _keys(home, hsm, tell)
+    root_sha256 = await _ceremony(home, online, bins, clock, tell)
+    if not (home / "config.toml").exists():
+        tell("Configuration: config.toml")
+        _write_configuration(home, hsm, root_sha256)
+    settings = config.load(home / "config.toml")
+    with closing(Database(settings.database.url)) as database:
+        before, after = migrate.upgrade(database)
+    if before != after:
+        tell(f"Database: revision {after}")
+    if not (home / "metadata" / "timestamp.json").exists():
+        tell(f"First publication: {bins} bins, snapshot and timestamp")
+        await publish_once(settings, clock)
+
+
+def _token(home: Path, tell: Tell) -> HsmSettings:
+    pin_file = home / "pin"
+    if not (home / "softhsm").exists():
+        tell("Token: SoftHSM")
+        pin, so_pin = (str(secrets.randbelow(10**12)).zfill(12) for _ in range(2))
+        for name, value in (("pin", pin), ("so-pin", so_pin)):
+            file = home / name
+            file.unlink(missing_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(value, encoding="ascii")
+        create_token(home / "softhsm", TOKEN_LABEL, pin, so_pin)
+    return HsmSettings(
+        module=find_module(),
+        token_label=TOKEN_LABEL,
+        pin_file=pin_file,
+        canary_key_label=CANARY_KEY_LABEL,
+        environment={"SOFTHSM2_CONF": str(home / "softhsm" / "softhsm2.conf")},
+    )
+
+
+async def _keys(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
+    async with open_token(hsm, home) as token:
+        held = {key.label: key for key in await token.keys()}
+        for label in (ONLINE_KEY_LABEL, CANARY_KEY_LABEL):
+            if label not in held:
+                tell(f"Key: '{label}', ECDSA P-256, generated in the token")
+                held[label] = await token.generate(KeyAlgorithm.ECDSA_P256, label)
+    return held[ONLINE_KEY_LABEL]
+
+
+async def _ceremony(home: Path, online: TokenKey, bins: int, clock: Clock, tell: Tell) -> str:
+    root = home / "metadata" / "1.root.json"
+    if not root.exists():
+        tell("Ceremony: root (2 of 3), targets and bins, with development keys in ceremony/")
+        (home / "metadata").mkdir(exist_ok=True)
+        await create_development_repository(
+            ceremony_directory=home / "ceremony",
+            online_public_key=online.public_key,
+            bins=HashBins.of_number(bins),
+            clock=clock,
+            store=MetadataDirectory(home / "metadata"),
+        )
+    return hashlib.sha256(root.read_bytes()).hexdigest()
+
+
+def _write_configuration(home: Path, hsm: HsmSettings, root_sha256: str) -> None:
+    template = Template((Path(__file__).parent / "config.toml").read_text(encoding="utf-8"))
+    text = template.substitute(
+        module=hsm.module,
+        token_label=hsm.token_label,
+        softhsm_configuration=hsm.environment["SOFTHSM2_CONF"],
+        root_sha256=root_sha256,
+    )
+    unfinished = home / "config.toml.unfinished"
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(home / "config.toml")
+
+
+def require_usable(home: Path) -> None:
+    """Refuses a folder that holds something else.
+
+    Raises:
+        StartupError: it is not a folder, or has content and no sign of ours.
+    """
+    if not home.exists():
+        return
+    if not home.is_dir():
+        raise StartupError(f"{home} is not a folder.", reason=Reason.CONFIGURATION_INVALID)
+    names = {entry.name for entry in home.iterdir()}
+    if names and not names & {"tls", "tls.unfinished", "targets", "config.toml"}:
+        raise StartupError(
+            f"{home} holds other things already. Name an empty folder, or one that does not exist.",
+            reason=Reason.CONFIGURATION_INVALID,
+        )

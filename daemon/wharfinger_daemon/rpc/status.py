@@ -1,0 +1,54 @@
+"""Errors on the wire: one table from ``errors.py`` to gRPC codes, with ``google.rpc.ErrorInfo`` (AIP-193)."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from wharfinger_daemon import errors
+from wharfinger_daemon.errors import WharfingerError
+
+DOMAIN = "wharfinger"
+DETAILS_KEY = "grpc-status-details-bin"
+
+CODES: dict[type[WharfingerError], grpc.StatusCode] = {
+    errors.InvalidRequestError: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    errors.NotGrantedError: grpc.StatusCode.PERMISSION_DENIED,
+    errors.NotFoundError: grpc.StatusCode.NOT_FOUND,
+    errors.RefusedError: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.AlreadyExistsError: grpc.StatusCode.ALREADY_EXISTS,
+    errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineError: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.CorruptStateError: grpc.StatusCode.DATA_LOSS,
+    errors.StartupError: grpc.StatusCode.INTERNAL,
+}
+
+_RETRY_AFTER_SECONDS = {grpc.StatusCode.UNAVAILABLE: 1, grpc.StatusCode.RESOURCE_EXHAUSTED: 1}
+
+
+def code_of(error: WharfingerError) -> grpc.StatusCode:
+    """The gRPC code of an error: that of the nearest class in the table."""
+    return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.INTERNAL)
+
+
+def details_of(error: WharfingerError, request_id: str) -> bytes:
+    """The serialized ``google.rpc.Status`` for the trailing metadata key ``grpc-status-details-bin``."""
+    code = code_of(error)
+    info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={**error.details, "request_id": request_id})
+    status = Status(code=code.value[0], message=error.message, details=[_packed(info)])
+    seconds = _RETRY_AFTER_SECONDS.get(code)
+    if seconds is not None:
+        status.details.append(_packed(RetryInfo(retry_delay=Duration(seconds=seconds))))
+    serialized: bytes = status.SerializeToString()
+    return serialized
+
+
+def _packed(message: ErrorInfo | RetryInfo) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

@@ -1,0 +1,54 @@
+"""One table leads from errors to gRPC codes, and every error stands in it."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from wharfinger_daemon import errors
+from wharfinger_daemon.errors import Reason, WharfingerError
+from wharfinger_daemon.rpc.status import CODES, code_of, details_of
+
+KINDS = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, WharfingerError) and kind is not WharfingerError
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_has_a_code_of_its_own_or_of_its_parent(kind: type[WharfingerError]) -> None:
+    assert any(parent in CODES for parent in kind.__mro__)
+
+
+def test_two_kinds_of_error_have_different_codes() -> None:
+    assert len(CODES) == len(set(CODES.values()))
+
+
+def test_an_error_that_nobody_foresaw_is_internal() -> None:
+    assert grpc.StatusCode.INTERNAL == code_of(WharfingerError("?", reason=Reason.INTERNAL))
+
+
+def test_details_carry_reason_metadata_and_request_id() -> None:
+    error = errors.RefusedError("No.", reason=Reason.VERSION_JUMP, item="2")
+    status = Status.FromString(details_of(error, "r-1"))
+    info = ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert ("VERSION_JUMP", "wharfinger") == (info.reason, info.domain)
+    assert {"item": "2", "request_id": "r-1"} == dict(info.metadata)
+    assert (grpc.StatusCode.FAILED_PRECONDITION.value[0], "No.") == (status.code, status.message)
+    assert 1 == len(status.details)
+
+
+@pytest.mark.parametrize("kind", [errors.UnavailableError, errors.OverloadedError])
+def test_what_may_pass_says_when_to_come_back(kind: type[WharfingerError]) -> None:
+    status = Status.FromString(details_of(kind("Later.", reason=Reason.DRAINING), ""))
+    retry = RetryInfo()
+    assert status.details[1].Unpack(retry)
+    assert retry.retry_delay.seconds > 0
+
+
+def test_reasons_are_their_own_names() -> None:
+    assert all(reason.name == reason.value for reason in Reason)
