@@ -48,8 +48,8 @@ lint: .venv/.dev ## Check style, types, layers and protos
 check: lint generate-check test ## Run exactly what CI runs
 
 .PHONY: bench
-bench: .venv/.dev ## Measure, as ratios against the floor and peers
-	@deploy/debian-packages run
+bench: .venv/.dev .venv/.peers ## Measure, as ratios against the floor and peers
+	@deploy/debian-packages bench
 	@$(BIN)/python -m bench
 
 ##@ Develop
@@ -100,6 +100,11 @@ help: ## Show this help
 	@$(BIN)/pip --disable-pip-version-check install --quiet --require-hashes -r requirements/dev.txt
 	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@ .venv/.run
+
+.venv/.peers: .venv/.python requirements/peers.txt
+	@$(PYTHON) -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/pip --disable-pip-version-check install --quiet --require-hashes -r requirements/peers.txt
+	@touch $@
 
 .venv/.generate: .venv/.python requirements/generate.txt
 	@$(PYTHON) -m venv $(VENV)/generate

@@ -62,6 +62,9 @@ class Reason(_UpperSnake):
     KEY_UNKNOWN = auto()
     KEY_NOT_AUTHORISED = auto()
     KEY_NOT_HELD = auto()
+    KEYID_REQUIRED = auto()
+    DELEGATION_IN_BIN = auto()
+    FACTS_MISMATCH = auto()
     VERSION_EQUIVOCATION = auto()
     VERSION_ROLLBACK = auto()
     VERSION_JUMP = auto()
@@ -79,6 +82,9 @@ class Reason(_UpperSnake):
     REPOSITORY_INVALID = auto()
     STORE_UNAVAILABLE = auto()
     PUBLICATION_FAILED = auto()
+    PUBLICATION_QUEUE_FULL = auto()
+    PUBLISHER_RUNNING = auto()
+    RECORDS_BEHIND = auto()
 
     # Scanning
     SUBJECT_INVALID = auto()

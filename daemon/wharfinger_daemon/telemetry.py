@@ -17,49 +17,29 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        registry = self.registry
-        self.rpcs = Counter(
-            "wharfinger_rpcs_total",
-            "Finished RPCs; reason is the ErrorInfo reason, empty when OK.",
-            ["method", "caller", "code", "reason"],
-            registry=registry,
+        self.rpcs = self._counter("rpcs", "Finished RPCs.", "method", "caller", "code", "reason")
+        self.rpc_seconds = self._histogram("rpc_seconds", "Duration of RPCs.", "method")
+        self.rpcs_running = self._gauge("rpcs_running", "RPCs that run now.")
+        self.signatures = self._counter("signatures", "Signatures given out.", "role", "replayed")
+        self.refusals = self._counter("signing_refusals", "Items that were not signed.", "reason")
+        self.canary_success = self._gauge("canary_last_success_timestamp_seconds", "When the canary last signed.")
+        self.hsm_workers = self._gauge("hsm_workers", "HSM workers that are logged in.")
+        self.hsm_restarts = self._gauge("hsm_restarts", "HSM workers replaced since the start.")
+        self.publications = self._counter("publications", "Publications that became visible.")
+        self.expiry = self._gauge(
+            "metadata_expiry_timestamp_seconds", "When published metadata expires; of bins, the earliest.", "role"
         )
-        self.rpc_seconds = Histogram(
-            "wharfinger_rpc_seconds", "Duration of RPCs.", ["method"], buckets=_SECONDS, registry=registry
-        )
-        self.rpcs_running = Gauge("wharfinger_rpcs_running", "RPCs that run now.", registry=registry)
-        self.signatures = Counter(
-            "wharfinger_signatures_total",
-            "Signatures given out; replayed ones come from the ledger.",
-            ["role", "replayed"],
-            registry=registry,
-        )
-        self.refusals = Counter(
-            "wharfinger_signing_refusals_total", "Refused items by reason.", ["reason"], registry=registry
-        )
-        self.canary_last_success = Gauge(
-            "wharfinger_canary_last_success_timestamp_seconds",
-            "When the canary last signed (Unix time).",
-            registry=registry,
-        )
-        self.hsm_workers = Gauge("wharfinger_hsm_workers", "HSM workers that are logged in.", registry=registry)
-        self.hsm_restarts = Gauge("wharfinger_hsm_restarts", "HSM workers replaced since start.", registry=registry)
-        self.publications = Counter("wharfinger_publications_total", "Publications.", registry=registry)
-        self.expiry = Gauge(
-            "wharfinger_metadata_expiry_timestamp_seconds",
-            "When published metadata expires (Unix time); for bins, the earliest.",
-            ["role"],
-            registry=registry,
-        )
-        self.scans = Counter(
-            "wharfinger_scans_total",
-            "Finished scans; classification is empty when the scan failed.",
-            ["classification"],
-            registry=registry,
-        )
-        self.scan_seconds = Histogram(
-            "wharfinger_scan_seconds", "Duration of scans in their worker.", buckets=_SECONDS, registry=registry
-        )
+        self.scans = self._counter("scans", "Finished scans; without a classification, failed.", "classification")
+        self.scan_seconds = self._histogram("scan_seconds", "Duration of scans in their worker.")
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(f"wharfinger_{name}", meaning, labels, registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(f"wharfinger_{name}", meaning, labels, registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, *labels: str) -> Histogram:
+        return Histogram(f"wharfinger_{name}", meaning, labels, buckets=_SECONDS, registry=self.registry)
 
 
 def configure_logging(*, level: str, json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -57,7 +58,9 @@ class ScanServicer(scan_pb2_grpc.ScanServiceServicer):
             raise _malformed("The first message of a scan must be its header.")
         current_call.get().named(first.header.request_id)
         subject = _subject(first.header.subject)
-        scan, replayed = await self._service.scan_stream(subject, first.header.sha256, _chunks(request_iterator))
+        scan, replayed = await self._service.scan_stream(
+            subject, first.header.sha256, _chunks(request_iterator, context)
+        )
         return wire.ScanResponse(scan=_scan(scan), replayed=replayed)
 
     async def CreateScan(  # noqa: N802
@@ -83,13 +86,16 @@ class ScanServicer(scan_pb2_grpc.ScanServiceServicer):
         return wire.ListScansResponse(scans=map(_scan, page.scans), next_page_token=page.next_page_token)
 
 
-async def _chunks(requests: AsyncIterator[wire.ScanRequest]) -> AsyncIterator[bytes]:
+async def _chunks(requests: AsyncIterator[wire.ScanRequest], context: Any) -> AsyncIterator[bytes]:
     async for request in requests:
         if request.WhichOneof("part") != "chunk":
             raise _malformed("After its header, a scan's stream has chunks alone.")
         if len(request.chunk) > _CHUNK_BYTES:
             raise _malformed(f"A chunk has at most {_CHUNK_BYTES} bytes.")
         yield request.chunk
+    if context.cancelled():
+        # A stream that the caller gave up half way can end like a whole one; what came is not the artifact.
+        raise asyncio.CancelledError
 
 
 def _subject(subject: wire.Subject) -> Subject:

@@ -9,7 +9,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from wharfinger_daemon import errors
-from wharfinger_daemon.errors import WharfingerError
+from wharfinger_daemon.errors import Reason, WharfingerError
 
 DOMAIN = "wharfinger"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -29,6 +29,8 @@ CODES: dict[type[WharfingerError], grpc.StatusCode] = {
 }
 
 _RETRY_AFTER_SECONDS = {grpc.StatusCode.UNAVAILABLE: 1, grpc.StatusCode.RESOURCE_EXHAUSTED: 1}
+# What is too large today is too large tomorrow.
+_NEVER_PASSES = (Reason.MESSAGE_TOO_LARGE, Reason.ARTIFACT_TOO_LARGE)
 
 
 def code_of(error: WharfingerError) -> grpc.StatusCode:
@@ -42,7 +44,7 @@ def details_of(error: WharfingerError, request_id: str) -> bytes:
     info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={**error.details, "request_id": request_id})
     status = Status(code=code.value[0], message=error.message, details=[_packed(info)])
     seconds = _RETRY_AFTER_SECONDS.get(code)
-    if seconds is not None:
+    if seconds is not None and error.reason not in _NEVER_PASSES:
         status.details.append(_packed(RetryInfo(retry_delay=Duration(seconds=seconds))))
     serialized: bytes = status.SerializeToString()
     return serialized

@@ -105,9 +105,10 @@ targets = Table(
     Index(None, "repository", "bin", "path"),
 )
 
-# The newest version of every online role that the rows stand for, prepared or published.
-online_roles = Table(
-    "online_roles",
+# The newest version of every role but root, prepared or published: online ones as the rows stand for them, offline ones
+# as the newest snapshot names them.
+metadata_roles = Table(
+    "metadata_roles",
     metadata,
     Column("repository", String(64), primary_key=True),
     Column("role", String(255), primary_key=True),

@@ -10,6 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from wharfinger_daemon import config
+from wharfinger_daemon.config.loading import section_of
+from wharfinger_daemon.config.settings import LoggingSettings
 from wharfinger_daemon.errors import Reason, StartupError
 
 SAMPLE = Path(__file__).parents[3] / "deploy" / "wharfinger.toml"
@@ -42,7 +44,7 @@ def test_the_sample_names_every_key() -> None:
         found = []
         for name, field in section.model_fields.items():
             found.append(field.alias or name)
-            nested = config._section_of(field.annotation)
+            nested = section_of(field.annotation)
             if nested is not None:
                 found += keys(nested)
         return found
@@ -54,7 +56,7 @@ def test_the_sample_names_every_key() -> None:
 def test_the_sample_shows_the_defaults() -> None:
     """Where a section has defaults for all keys, the sample shows those very values."""
     document = tomllib.loads(SAMPLE.read_text())
-    for name, section in (("scan", config.ScanSettings), ("logging", config.LoggingSettings)):
+    for name, section in (("scan", config.ScanSettings), ("logging", LoggingSettings)):
         assert section() == section.model_validate(document[name])
     assert config.SigningSettings() == config.SigningSettings.model_validate(document["signing"])
 

@@ -50,5 +50,11 @@ def test_what_may_pass_says_when_to_come_back(kind: type[WharfingerError]) -> No
     assert retry.retry_delay.seconds > 0
 
 
+@pytest.mark.parametrize("reason", [Reason.MESSAGE_TOO_LARGE, Reason.ARTIFACT_TOO_LARGE])
+def test_what_is_too_large_is_not_told_to_come_back(reason: Reason) -> None:
+    status = Status.FromString(details_of(errors.OverloadedError("Too large.", reason=reason), ""))
+    assert 1 == len(status.details)
+
+
 def test_reasons_are_their_own_names() -> None:
     assert all(reason.name == reason.value for reason in Reason)

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
+
 from wharfinger_daemon.storage.schema import UtcDateTime
 
 revision = "0001"
@@ -35,15 +36,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository", "epoch", "role", "name", name=op.f("pk_ledger_floors")),
     )
     op.create_table(
-        "online_roles",
+        "metadata_roles",
         sa.Column("repository", sa.String(length=64), nullable=False),
         sa.Column("role", sa.String(length=255), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("expires", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("repository", "role", name=op.f("pk_online_roles")),
+        sa.PrimaryKeyConstraint("repository", "role", name=op.f("pk_metadata_roles")),
     )
-    with op.batch_alter_table("online_roles", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_online_roles_repository_expires"), ["repository", "expires"], unique=False)
+    with op.batch_alter_table("metadata_roles", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_metadata_roles_repository_expires"), ["repository", "expires"], unique=False
+        )
 
     op.create_table(
         "publications",
@@ -169,9 +172,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_publications_repository_state"))
 
     op.drop_table("publications")
-    with op.batch_alter_table("online_roles", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_online_roles_repository_expires"))
+    with op.batch_alter_table("metadata_roles", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_metadata_roles_repository_expires"))
 
-    op.drop_table("online_roles")
+    op.drop_table("metadata_roles")
     op.drop_table("ledger_floors")
     op.drop_table("ledger_entries")

@@ -1,22 +1,14 @@
-"""The configuration: one TOML file, one typed tree, unknown keys refused, checked before anything starts.
-
-``deploy/wharfinger.toml`` is the manual of every key; a test keeps the two together. Secrets are never values here,
-only paths to files. Relative paths are relative to the folder of the configuration file.
-"""
+"""The typed tree of settings. ``deploy/wharfinger.toml`` is the manual of every key; a test keeps the two together."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
-import tomllib
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
-
-from wharfinger_daemon.errors import Reason, StartupError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 
 class Job(StrEnum):
@@ -251,79 +243,6 @@ class Settings(_Section):
         return next(repository for repository in self.repositories if repository.name == name)
 
 
-def load(path: Path) -> Settings:
-    """Reads and checks a configuration file.
-
-    Raises:
-        StartupError: the file cannot be read, is not TOML, or says something that it may not; lists every problem.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(f"The configuration {path} cannot be read: {error}.") from error
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _invalid(f"The configuration {path} is not TOML: {error}.") from error
-    return parse(document, base=path.resolve().parent, origin=str(path))
-
-
-def parse(document: dict[str, Any], *, base: Path, origin: str) -> Settings:
-    """Checks a configuration that was read already; relative paths become absolute beneath ``base``."""
-    try:
-        settings = Settings.model_validate(document)
-    except ValidationError as error:
-        problems = "\n".join(f"  {_problem(detail)}" for detail in error.errors())
-        raise _invalid(f"The configuration {origin} is not valid:\n{problems}") from error
-    return _absolute(settings, base)
-
-
-def _absolute(settings: Settings, base: Path) -> Settings:
-    resolved: Settings = _resolve(settings, base)
-    location = settings.database.url.removeprefix("sqlite:///")
-    database = DatabaseSettings(url=f"sqlite:///{base / location}")
-    return resolved.model_copy(update={"database": database})
-
-
-def _resolve(value: Any, base: Path) -> Any:
-    if isinstance(value, Path):
-        return base / value
-    if isinstance(value, tuple):
-        return tuple(_resolve(item, base) for item in value)
-    if isinstance(value, BaseModel):
-        changed = {name: _resolve(getattr(value, name), base) for name in type(value).model_fields}
-        return value.model_copy(update=changed)
-    return value
-
-
-def _problem(detail: Any) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
-    if detail["type"] == "extra_forbidden":
-        return f"{where}: there is no such key{_suggestion(detail['loc'])}."
-    if detail["type"] == "missing":
-        return f"{where}: this key is required and missing."
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}."
-
-
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    section: Any = Settings
-    for part in location[:-1]:
-        if isinstance(part, str):
-            section = _section_of(section.model_fields[part].annotation)
-        if section is None:
-            return ""
-    known = [field.alias or name for name, field in section.model_fields.items()]
-    close = difflib.get_close_matches(str(location[-1]), known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f". Known here: {', '.join(known)}"
-
-
-def _section_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _section_of(part)) is not None), None)
-
-
 def _unique(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
@@ -337,7 +256,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _invalid(message: str) -> StartupError:
-    return StartupError(message, reason=Reason.CONFIGURATION_INVALID)

@@ -1,0 +1,32 @@
+"""``python -m bench [NAME...]``: runs the benchmarks, prints their tables, and writes them to ``bench/results``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from bench import scanning, signing
+from bench.table import Table
+
+BENCHMARKS = {"signing": signing.run, "scanning": scanning.run}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the best of each counts (5)")
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+    RESULTS.mkdir(exist_ok=True)
+    for name in arguments.names or BENCHMARKS:
+        table: Table = BENCHMARKS[name](arguments.rounds)
+        (RESULTS / f"{name}.json").write_text(json.dumps(table.as_json(), indent=2) + "\n")
+        print(json.dumps(table.as_json()) if arguments.json else table.as_text())
+
+
+main()

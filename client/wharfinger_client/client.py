@@ -1,0 +1,299 @@
+"""The client that blocks. ``aio.AsyncClient`` is the same for asyncio."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from wharfinger_client import _channel, health, metadata, scanning, signing
+from wharfinger_client._artifact import ArtifactSource
+from wharfinger_client._failures import wharfinger_error
+from wharfinger_client._operations import Operations, Page, ScanFilter
+from wharfinger_client._steps import Chance, Operation, Pause, Send, Step, T
+from wharfinger_client.settings import ClientSettings
+
+
+class Client:
+    """Calls the daemon, and waits for its answers.
+
+        with Client(ClientSettings("localhost:50051", TlsIdentity(ca=..., certificate=..., key=...))) as client:
+            reply = client.scan_file("dist/example-1.0.tar.gz", subject=Subject.file(...))
+
+    Constructing one reads nothing and connects to nothing: settings are used at the first call. A client may be shared
+    by threads and may be constructed before a fork; each process opens its own connection. After ``close`` it raises
+    RuntimeError.
+
+    Every method takes ``timeout`` in seconds, None for the default of ``settings.deadlines``; the time is shared by the
+    repetitions that ``settings.retry`` allows. ``request_id`` (1 to 64 printable ASCII characters) names the request in
+    the daemon's logs; one is made if it is empty. All methods raise ``WharfingerError``; see ``errors`` for the tree.
+
+    ``sleep``, ``monotonic`` and ``chance`` (a number from 0 to 1) replace the clock and the dice in tests.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._sleep = sleep
+        self._operations = Operations(settings, Chance(monotonic, chance))
+        # By process: an inherited channel belongs to the parent. It is kept, because closing it would need its threads.
+        self._channels: dict[int, grpc.Channel] = {}
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection of this process, if there is one. Calls under way fail."""
+        self._closed = True
+        channel = self._channels.pop(os.getpid(), None)
+        if channel is not None:
+            channel.close()
+
+    # ---- signing -----------------------------------------------------------------------------------------------------
+    def sign(
+        self, items: Iterable[signing.SigningItem], *, request_id: str = "", timeout: float | None = None
+    ) -> tuple[signing.Signature, ...]:
+        """Signs a batch: all items or none. Returns the signatures in the order of the items.
+
+        The same bytes return the same signature, so that signing again is safe.
+
+        Raises:
+            InvalidRequestError: an item is not TUF metadata as it must be; ``metadata["item"]`` is its index.
+            NotGrantedError: the caller may not sign for the repository or the role.
+            RefusedError: the key is not authorised, or the ledger forbids it.
+        """
+        return self._run(self._operations.sign(items, request_id, timeout))
+
+    def sign_metadata(
+        self,
+        repository: str,
+        signed: bytes,
+        *,
+        role: str = "",
+        keyid: str = "",
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> signing.Signature:
+        """Signs one TUF ``signed`` object, given as canonical JSON; see ``SigningItem`` and ``sign``."""
+        item = signing.SigningItem(repository, signed, role, keyid)
+        return self._run(self._operations.sign_metadata(item, request_id, timeout))
+
+    def lint(
+        self, items: Iterable[signing.SigningItem], *, timeout: float | None = None
+    ) -> tuple[signing.LintResult, ...]:
+        """Asks what ``sign`` would say of each item, and changes nothing. Does not raise for a refused item."""
+        return self._run(self._operations.lint(items, timeout))
+
+    def list_signing_keys(self, repository: str, *, timeout: float | None = None) -> Iterator[signing.SigningKey]:
+        """Iterates over the keys that sign for a repository. ``timeout`` is for each page.
+
+        Raises:
+            NotFoundError: there is no such repository.
+        """
+        return self._each(lambda token: self._operations.list_signing_keys(repository, token, timeout))
+
+    # ---- metadata ----------------------------------------------------------------------------------------------------
+    def get_metadata(
+        self, repository: str, role: str, *, version: int = 0, if_none_match: str = "", timeout: float | None = None
+    ) -> metadata.MetadataFile:
+        """Reads one metadata file; version 0 is the newest that is published.
+
+        Raises:
+            NotFoundError: there is no such repository, role or version, or the version is no longer kept.
+        """
+        return self._run(self._operations.get_metadata(repository, role, version, if_none_match, timeout))
+
+    def publish_targets(
+        self,
+        repository: str,
+        *,
+        add: Iterable[metadata.Target] = (),
+        remove: Iterable[str] = (),
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> metadata.PublicationResult:
+        """Adds or replaces targets and removes paths, and returns when clients can see the change.
+
+        Publishing again what is there, or removing what is not, changes nothing. After UnavailableError and
+        DeadlineExceededError the change may still be published later.
+
+        Raises:
+            InvalidRequestError: a path or a hash that no client would accept; ``metadata["path"]`` names it.
+            NotFoundError: there is no such repository.
+        """
+        return self._run(self._operations.publish_targets(repository, add, remove, request_id, timeout))
+
+    def get_target(self, repository: str, path: str, *, timeout: float | None = None) -> metadata.PublishedTarget:
+        """Reads what the published metadata says of a path.
+
+        Raises:
+            NotFoundError: there is no such repository or target.
+        """
+        return self._run(self._operations.get_target(repository, path, timeout))
+
+    # ---- scanning ----------------------------------------------------------------------------------------------------
+    def scan_file(
+        self,
+        source: ArtifactSource,
+        *,
+        subject: scanning.Subject,
+        sha256: str = "",
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> scanning.ScanReply:
+        """Streams an artifact to the daemon and returns its scan, with the findings.
+
+        ``source`` is a path (``str`` or path-like), the content (``bytes``), or a binary file object, which is read
+        from where it stands and left open; one that cannot be rewound is copied to a temporary file first. ``sha256``
+        is the artifact's, if it is known; otherwise the file is read once more to compute it.
+
+        A scan in state ``error`` is returned, not raised: it has no classification.
+
+        Raises:
+            TooLargeError: the artifact is larger than the daemon accepts.
+            InvalidRequestError: a bad subject, or the bytes do not have the given ``sha256``.
+            OSError: the file cannot be read.
+        """
+        return self._run(self._operations.scan_file(source, subject, sha256, request_id, timeout))
+
+    def create_scan(
+        self,
+        subject: scanning.Subject,
+        sha256: str,
+        artifact: scanning.ArtifactPath | scanning.ArtifactUrl,
+        *,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> scanning.ScanReply:
+        """Queues the scan of an artifact that the daemon reads by itself, and returns at once; see ``wait_for_scan``.
+
+        Raises:
+            InvalidRequestError: a bad subject, digest or reference.
+            NotGrantedError: a path outside the artifact roots, or a host that is not allowed.
+            OverloadedError: the queue is full.
+        """
+        return self._run(self._operations.create_scan(subject, sha256, artifact, request_id, timeout))
+
+    def get_scan(self, scan_id: str, *, timeout: float | None = None) -> scanning.Scan:
+        """Reads one scan with its findings.
+
+        Raises:
+            NotFoundError: there is no such scan.
+        """
+        return self._run(self._operations.get_scan(scan_id, timeout))
+
+    def wait_for_scan(self, scan_id: str, *, timeout: float) -> scanning.Scan:
+        """Asks for a scan until it is done: finished, or in state ``error``, which is returned and not raised.
+
+        Raises:
+            NotFoundError: there is no such scan.
+            DeadlineExceededError: it was not done in time. It goes on.
+        """
+        return self._run(self._operations.wait_for_scan(scan_id, timeout))
+
+    def list_scans(
+        self,
+        *,
+        project: str = "",
+        sha256: str = "",
+        classification: scanning.Classification | None = None,
+        state: scanning.ScanState | None = None,
+        page_size: int = 0,
+        timeout: float | None = None,
+    ) -> Iterator[scanning.Scan]:
+        """Iterates over scans, newest first, without their findings. ``timeout`` is for each page.
+
+        What is not given does not filter. ``page_size`` is at most 1,000; 0 leaves it to the daemon.
+        """
+        chosen = ScanFilter(project, sha256, classification, state, page_size)
+        return self._each(lambda token: self._operations.list_scans(chosen, token, timeout))
+
+    # ---- health ------------------------------------------------------------------------------------------------------
+    def check_health(self, service: str = "", *, timeout: float | None = None) -> health.ServingStatus:
+        """Asks ``grpc.health.v1`` about one service by its full name, or about the daemon as a whole.
+
+        Raises:
+            NotFoundError: the daemon does not know the service.
+        """
+        return self._run(self._operations.check_health(service, timeout))
+
+    # ---- how ---------------------------------------------------------------------------------------------------------
+    def _each(self, page: Callable[[str], Operation[Page[T]]]) -> Iterator[T]:
+        token = ""
+        while True:
+            got = self._run(page(token))
+            yield from got.items
+            token = got.next_token
+            if not token:
+                return
+
+    def _run(self, operation: Operation[T]) -> T:
+        try:
+            step = next(operation)
+            while True:
+                try:
+                    outcome = self._perform(step)
+                except BaseException as error:  # noqa: BLE001 - the operation cleans up and raises it, or another one
+                    step = operation.throw(error)
+                else:
+                    step = operation.send(outcome)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Send():
+                return self._send(step)
+            case Pause():
+                return self._sleep(step.seconds)
+        return step.work()
+
+    def _send(self, send: Send) -> Any:
+        channel = self._channel()
+        rpc = send.rpc
+        coding = (rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+        request: Any = send.request()
+        call: Any = None
+        try:
+            if not rpc.streams:
+                return channel.unary_unary(*coding)(request, timeout=send.timeout, metadata=send.metadata)
+            call = channel.stream_unary(*coding).future(request, timeout=send.timeout, metadata=send.metadata)
+            return call.result()
+        except grpc.RpcError as error:
+            raise wharfinger_error(error, address=self._settings.address, request_id=send.request_id) from error
+        finally:
+            # No effect on a call that ended; one that was interrupted must not go on reading the file.
+            if call is not None:
+                call.cancel()
+
+    def _channel(self) -> grpc.Channel:
+        if self._closed:
+            raise RuntimeError("The client is closed; construct another one.")
+        process = os.getpid()
+        channel = self._channels.get(process)
+        if channel is None:
+            settings = self._settings
+            made = grpc.secure_channel(settings.address, _channel.credentials(settings), _channel.options(settings))
+            # No lock, which a fork could inherit held: of two threads that come first at once, one gives its own up.
+            channel = self._channels.setdefault(process, made)
+            if channel is not made:
+                made.close()
+        return channel

@@ -1,0 +1,129 @@
+"""Opens the whole daemon, in order: database, jobs, servers, health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import grpc.aio
+
+from wharfinger.metadata.v1 import metadata_pb2_grpc
+from wharfinger.scan.v1 import scan_pb2_grpc
+from wharfinger.signing.v1 import signing_pb2_grpc
+from wharfinger_daemon.bootstrap.metadata import MetadataJob, open_metadata
+from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
+from wharfinger_daemon.bootstrap.servers import GrpcServers, open_grpc, open_http
+from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.config import Job, Settings
+from wharfinger_daemon.errors import Reason, UnavailableError
+from wharfinger_daemon.health import HealthWatch, Probe
+from wharfinger_daemon.rpc.metadata import MetadataServicer
+from wharfinger_daemon.rpc.scan import ScanServicer
+from wharfinger_daemon.rpc.server import Service
+from wharfinger_daemon.rpc.signing import SigningServicer
+from wharfinger_daemon.storage import migrate
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.telemetry import Metrics
+
+SIGNING = "wharfinger.signing.v1.SigningService"
+METADATA = "wharfinger.metadata.v1.MetadataService"
+SCAN = "wharfinger.scan.v1.ScanService"
+
+
+@dataclass
+class _Offered:
+    """The services of the jobs that are open, each with the probe of its health."""
+
+    services: list[Service] = field(default_factory=list)
+    probes: dict[str, Probe] = field(default_factory=dict)
+
+    def add(self, name: str, add_to: Callable[[grpc.aio.Server], None], probe: Probe) -> None:
+        self.services.append(Service(name, add_to))
+        self.probes[name] = probe
+
+
+class Daemon:
+    """The running daemon, seen from its lifecycle."""
+
+    def __init__(self, servers: GrpcServers, health: HealthWatch) -> None:
+        self._servers = servers
+        self._health = health
+
+    async def watch_health(self) -> None:
+        """Probes the services until cancelled."""
+        await self._health.run()
+
+    async def drain(self, seconds: float) -> None:
+        """Refuses new calls, and waits for those that run, but not for ever."""
+        await self._health.stop_serving()
+        self._servers.room.drain()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._servers.room.idle()
+        except TimeoutError:
+            # What still runs is cut off when the servers close.
+            return
+
+
+async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Daemon:
+    """Opens everything that the configuration asks for; serving when this returns.
+
+    Raises:
+        StartupError: something does not fit. What was opened is closed with the stack.
+    """
+    database = Database(settings.database.url)
+    stack.callback(database.close)
+    migrate.require_current(database)
+    offered = _Offered()
+    metadata = None
+    if Job.SIGN in settings.jobs:
+        signing = await open_signing(settings, database, clock, metrics, stack)
+        _offer_signing(offered, signing, metrics, clock)
+        if Job.METADATA in settings.jobs:
+            metadata = await open_metadata(settings, database, signing.service, clock, metrics, stack)
+            _offer_metadata(offered, metadata)
+    if Job.SCAN in settings.jobs:
+        _offer_scanning(offered, await open_scanning(settings, database, clock, metrics, stack))
+    servers = await open_grpc(settings, offered.services, metrics, stack)
+    interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
+    health = HealthWatch(offered.probes, servers.reports, interval)
+    await open_http(settings, metadata, health, metrics, stack)
+    await health.probe_all()
+    return Daemon(servers, health)
+
+
+def _offer_signing(offered: _Offered, job: SigningJob, metrics: Metrics, clock: Clock) -> None:
+    servicer = SigningServicer(job.service)
+
+    async def probe() -> None:
+        metrics.hsm_workers.set(job.supervisor.healthy_workers)
+        metrics.hsm_restarts.set(job.supervisor.restarts)
+        await job.canary.sing()
+        metrics.canary_success.set(clock.now().timestamp())
+
+    offered.add(SIGNING, lambda server: signing_pb2_grpc.add_SigningServiceServicer_to_server(servicer, server), probe)
+
+
+def _offer_metadata(offered: _Offered, job: MetadataJob) -> None:
+    servicer = MetadataServicer(job.repository, job.publisher, job.reader)
+
+    async def probe() -> None:
+        if job.publisher.problem is not None:
+            raise UnavailableError(job.publisher.problem, reason=Reason.PUBLICATION_FAILED)
+
+    offered.add(
+        METADATA, lambda server: metadata_pb2_grpc.add_MetadataServiceServicer_to_server(servicer, server), probe
+    )
+
+
+def _offer_scanning(offered: _Offered, job: ScanJob) -> None:
+    servicer = ScanServicer(job.service)
+
+    async def probe() -> None:
+        if job.sandbox.problem is not None:
+            raise UnavailableError(job.sandbox.problem, reason=Reason.SANDBOX_UNAVAILABLE)
+
+    offered.add(SCAN, lambda server: scan_pb2_grpc.add_ScanServiceServicer_to_server(servicer, server), probe)

@@ -1,0 +1,83 @@
+"""Opens the metadata job: the publisher and what reads the published metadata."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, closing
+from dataclasses import dataclass
+from datetime import timedelta
+
+from wharfinger_daemon.bootstrap.signing import open_signing
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.config import MetadataSettings, Settings
+from wharfinger_daemon.custody.observing import MetricsObserver
+from wharfinger_daemon.custody.publication_signer import PublicationSigner
+from wharfinger_daemon.metadata.planning import Lifetimes
+from wharfinger_daemon.metadata.published import read_offline_roles
+from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
+from wharfinger_daemon.metadata.reading import MetadataReader
+from wharfinger_daemon.metadata.repository import Repository
+from wharfinger_daemon.signing.service import SigningService
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.storage.publications import SqlPublications
+from wharfinger_daemon.telemetry import Metrics
+
+# Of one batch of bins, or the snapshot, or the timestamp. Whatever takes longer is tried again.
+_SIGNING_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class MetadataJob:
+    """What the rest of the daemon uses of publishing."""
+
+    repository: str
+    publisher: Publisher
+    reader: MetadataReader
+
+
+async def open_metadata(
+    settings: Settings,
+    database: Database,
+    signing: SigningService,
+    clock: Clock,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> MetadataJob:
+    """Finishes what a former process left, makes the first publication if there is none, and starts the publisher.
+
+    Raises:
+        StartupError: another publisher runs, or rows and files do not belong together.
+    """
+    assert settings.metadata is not None  # The configuration demands it of a process that publishes.
+    configured = settings.repository(settings.metadata.repository)
+    store = MetadataDirectory(configured.metadata_directory)
+    repository = Repository(
+        offline=await read_offline_roles(store),
+        records=SqlPublications(database, configured.root_sha256),
+        store=store,
+        signer=PublicationSigner(signing, configured.name, timeout_seconds=_SIGNING_SECONDS),
+        clock=clock,
+        lifetimes=_lifetimes(settings.metadata),
+        observer=MetricsObserver(metrics),
+    )
+    publisher = Publisher(repository, PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds))
+    await publisher.start()
+    stack.push_async_callback(publisher.close)
+    return MetadataJob(configured.name, publisher, MetadataReader(store, repository.offline.bins))
+
+
+async def publish_once(settings: Settings, clock: Clock) -> None:
+    """Makes the first publication of a new repository, and leaves nothing running."""
+    with closing(Database(settings.database.url)) as database:
+        async with AsyncExitStack() as stack:
+            metrics = Metrics()
+            signing = await open_signing(settings, database, clock, metrics, stack)
+            await open_metadata(settings, database, signing.service, clock, metrics, stack)
+
+
+def _lifetimes(metadata: MetadataSettings) -> Lifetimes:
+    return Lifetimes(
+        bins=timedelta(hours=metadata.bins_expire_hours),
+        snapshot=timedelta(hours=metadata.snapshot_expire_hours),
+        timestamp=timedelta(hours=metadata.timestamp_expire_hours),
+    )

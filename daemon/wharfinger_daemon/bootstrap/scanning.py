@@ -1,0 +1,69 @@
+"""Opens the scanning job: sandboxed workers, results, and where artifacts are read from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.config import ScanSettings, Settings
+from wharfinger_daemon.custody.observing import MetricsObserver
+from wharfinger_daemon.sandbox.pool import SandboxPool, SandboxSettings
+from wharfinger_daemon.scanning.run import ScanPolicy
+from wharfinger_daemon.scanning.service import ScanService
+from wharfinger_daemon.storage.artifact_sources import ArtifactRoots, ArtifactSources
+from wharfinger_daemon.storage.artifact_urls import ArtifactUrls
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.scans import SqlScanRecords
+from wharfinger_daemon.telemetry import Metrics
+
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ScanJob:
+    """What the rest of the daemon uses of scanning."""
+
+    service: ScanService
+    sandbox: SandboxPool
+
+
+async def open_scanning(
+    settings: Settings, database: Database, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+) -> ScanJob:
+    """Starts the sandboxed workers, and takes up scans that a former process left.
+
+    Raises:
+        StartupError: the kernel lacks a layer of the sandbox that the configuration requires.
+    """
+    scan = settings.scan
+    sandbox = await stack.enter_async_context(open_sandbox(scan))
+    artifact_bytes = scan.artifact_max_mib * _MEBIBYTE
+    service = ScanService(
+        SqlScanRecords(database),
+        sandbox,
+        ArtifactSources(ArtifactRoots(scan.artifact_roots), ArtifactUrls(scan.allowed_hosts)),
+        clock,
+        ScanPolicy(artifact_bytes=artifact_bytes, concurrent=scan.workers, waiting=scan.max_waiting),
+        MetricsObserver(metrics).scanned,
+    )
+    await service.start()
+    stack.push_async_callback(service.close, settings.grpc.drain_seconds)
+    return ScanJob(service, sandbox)
+
+
+@asynccontextmanager
+async def open_sandbox(scan: ScanSettings) -> AsyncIterator[SandboxPool]:
+    """The sandboxed workers, for as long as the context lasts."""
+    pool = SandboxPool(sandbox_settings(scan))
+    await pool.start()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def sandbox_settings(scan: ScanSettings) -> SandboxSettings:
+    """The configuration in the sandbox's own words."""
+    raise NotImplementedError

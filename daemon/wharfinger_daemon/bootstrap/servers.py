@@ -1,0 +1,91 @@
+"""Opens the servers: gRPC for callers and for administrators, HTTP for the CDN and for administrators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from wharfinger_daemon.bootstrap.metadata import MetadataJob
+from wharfinger_daemon.config import Settings
+from wharfinger_daemon.health import HealthWatch
+from wharfinger_daemon.http.administration import build_administration_app
+from wharfinger_daemon.http.public import build_public_app
+from wharfinger_daemon.http.server import HttpServer
+from wharfinger_daemon.rpc.callers import CallerDirectory, Grants
+from wharfinger_daemon.rpc.passage import Checkpoint, Limits
+from wharfinger_daemon.rpc.room import Room
+from wharfinger_daemon.rpc.server import HealthReport, Service, TlsFiles, build_server
+from wharfinger_daemon.telemetry import Metrics
+
+_MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class GrpcServers:
+    """The two gRPC servers, seen from the lifecycle."""
+
+    room: Room
+    reports: tuple[HealthReport, ...]
+
+
+async def open_grpc(
+    settings: Settings, services: Sequence[Service], metrics: Metrics, stack: AsyncExitStack
+) -> GrpcServers:
+    """Starts both gRPC servers; they say NOT_SERVING until the first round of health has passed.
+
+    Raises:
+        StartupError: an address is taken, or TLS files cannot be read.
+    """
+    room = Room(settings.grpc.max_concurrent_requests, metrics.rpcs_running)
+    checkpoint = Checkpoint(_callers(settings), _limits(settings), room, metrics)
+    files = settings.grpc.tls
+    tls = TlsFiles(files.certificate_file, files.key_file, files.client_ca_file)
+    reports = []
+    for address, offered in ((settings.grpc.address, services), (settings.administration.grpc_address, ())):
+        report = HealthReport([service.name for service in services])
+        await report.set_all_serving(serving=False)
+        server = build_server(address, tls, checkpoint, offered, report)
+        await server.start()
+        stack.push_async_callback(server.stop, settings.grpc.drain_seconds)
+        reports.append(report)
+    return GrpcServers(room, tuple(reports))
+
+
+async def open_http(
+    settings: Settings, metadata: MetadataJob | None, health: HealthWatch, metrics: Metrics, stack: AsyncExitStack
+) -> None:
+    """Starts both HTTP servers.
+
+    Raises:
+        StartupError: an address is taken.
+    """
+    public = build_public_app(
+        None if metadata is None else metadata.reader,
+        health.readiness,
+        timestamp_max_age_seconds=settings.http.timestamp_max_age_seconds,
+        targets_directory=settings.http.targets_directory,
+    )
+    administration = build_administration_app(metrics.registry)
+    for app, address in (
+        (public, settings.http.address),
+        (administration, settings.administration.http_address),
+    ):
+        server = HttpServer(app, address)
+        await server.start()
+        stack.push_async_callback(server.stop)
+
+
+def _callers(settings: Settings) -> CallerDirectory:
+    return CallerDirectory(
+        Grants(caller.name, caller.san, caller.rpcs, caller.repositories, caller.roles) for caller in settings.callers
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    grpc = settings.grpc
+    return Limits(
+        message_bytes=grpc.max_message_mib * _MEBIBYTE,
+        default_deadline_seconds=grpc.default_deadline_seconds,
+        max_deadline_seconds=grpc.max_deadline_seconds,
+    )

@@ -1,0 +1,84 @@
+"""Opens the signing job: token, ledger, trusted repositories, and the checks that come before any signature."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.config import HsmSettings, Settings, SigningSettings
+from wharfinger_daemon.custody.canary import TokenCanary
+from wharfinger_daemon.custody.observing import MetricsObserver
+from wharfinger_daemon.custody.opening import open_token
+from wharfinger_daemon.custody.token_keys import HsmKeys
+from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.metadata.published import published_versions
+from wharfinger_daemon.signing.model import ExpiryCeilings, SigningPolicy
+from wharfinger_daemon.signing.service import SigningService
+from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.ledger import SqlLedger
+from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.telemetry import Metrics
+from wharfinger_hsm.supervisor import HsmSupervisor
+
+
+@dataclass(frozen=True)
+class SigningJob:
+    """What the rest of the daemon uses of signing."""
+
+    service: SigningService
+    supervisor: HsmSupervisor
+    canary: TokenCanary
+
+
+async def open_signing(
+    settings: Settings, database: Database, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+) -> SigningJob:
+    """Starts the HSM workers, verifies the repositories, and compares keys and ledger with what is published.
+
+    Raises:
+        StartupError: something does not fit; nothing was signed.
+    """
+    assert settings.hsm is not None  # The configuration demands it of a process that signs.
+    supervisor = await stack.enter_async_context(open_token(settings.hsm, settings.state_directory))
+    keys = HsmKeys(supervisor)
+    stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
+    trusted: list[TrustedRepository] = [
+        await load_trusted_repository(one.name, one.root_sha256, stores[one.name], clock)
+        for one in settings.repositories
+    ]
+    service = SigningService(
+        trusted, SqlLedger(database), keys, _policy(settings.signing), clock, MetricsObserver(metrics)
+    )
+    await service.verify_keys_held()
+    for name, store in stores.items():
+        await service.verify_ledger(name, await published_versions(store))
+    return SigningJob(service, supervisor, await _canary(settings.hsm, supervisor, keys))
+
+
+async def _canary(hsm: HsmSettings, supervisor: HsmSupervisor, keys: HsmKeys) -> TokenCanary:
+    named = [key for key in await supervisor.keys() if key.label == hsm.canary_key_label]
+    if len(named) != 1:
+        raise StartupError(
+            f"The token has {len(named)} keys with the label '{hsm.canary_key_label}', and health checks need exactly "
+            "one. Generate one, or name another in hsm.canary_key_label.",
+            reason=Reason.KEY_MISMATCH,
+        )
+    return TokenCanary(keys, named[0].public_key, hsm.call_timeout_seconds)
+
+
+def _policy(signing: SigningSettings) -> SigningPolicy:
+    ceilings = signing.expiry_ceilings
+    return SigningPolicy(
+        expiry_ceilings=ExpiryCeilings(
+            root=timedelta(days=ceilings.root_days),
+            targets=timedelta(days=ceilings.targets_days),
+            bins=timedelta(hours=ceilings.bins_hours),
+            snapshot=timedelta(hours=ceilings.snapshot_hours),
+            timestamp=timedelta(hours=ceilings.timestamp_hours),
+        ),
+        max_version_jump=signing.max_version_jump,
+        max_batch=signing.max_batch,
+    )

@@ -1,0 +1,99 @@
+"""Abstract values: what is known about an expression without running it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+Constant = str | bytes | int
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+_VISIBLE_CHARACTERS = 10_000
+_MOST_PARTS = 10_000
+
+
+class Taint(Enum):
+    """Where content came from."""
+
+    DECODED = auto()
+    """Out of base64, a compressor, a cipher, marshal or the like."""
+    DOWNLOADED = auto()
+    """From the network."""
+    HOST = auto()
+    """Says who and where the user is: host name, user name, the whole environment."""
+    SECRET = auto()
+    """Out of a file that holds secrets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What is known. Compared by identity: two calls of one function are two values.
+
+    Attributes:
+        path: the dotted name of what this is, such as ``os.system``; of a call's result, with ``()`` behind.
+        constant: what it evaluates to; None if that is not known.
+        items: the members of a display, or the values that a computed one was made from.
+        taints: where its content came from.
+        assembled: the constant was computed in a way that hides it from somebody who reads or searches the source.
+        function: the local function or lambda that it is.
+        members: of a local class: its methods by name.
+    """
+
+    path: str = ""
+    constant: Constant | None = None
+    items: tuple[Value, ...] = ()
+    taints: frozenset[Taint] = frozenset()
+    assembled: bool = False
+    function: FunctionNode | None = None
+    members: dict[str, FunctionNode] | None = None
+
+    @property
+    def text(self) -> str:
+        """The constant as text, undecodable bytes replaced; empty if there is none."""
+        if isinstance(self.constant, bytes):
+            return self.constant.decode("utf-8", errors="replace")
+        return self.constant if isinstance(self.constant, str) else ""
+
+    @property
+    def visible(self) -> str:
+        """All texts in it, joined by spaces: a command line whose arguments are partly known."""
+        words: list[str] = []
+        left = _VISIBLE_CHARACTERS
+        for part in self.walk():
+            word = part.text[:left]
+            if word:
+                words.append(word)
+                left -= len(word)
+            if left <= 0:
+                break
+        return " ".join(words)
+
+    def walk(self) -> Iterator[Value]:
+        """This value and what it was made from, in order; a constant hides its parts."""
+        waiting = [self]
+        for _ in range(_MOST_PARTS):
+            if not waiting:
+                return
+            value = waiting.pop()
+            yield value
+            if value.constant is None:
+                waiting.extend(reversed(value.items))
+
+
+UNKNOWN = Value()
+
+
+def taints_of(values: Iterable[Value]) -> frozenset[Taint]:
+    """The union of their taints."""
+    found: frozenset[Taint] = frozenset()
+    for value in values:
+        found |= value.taints
+    return found
+
+
+def made_from(values: Iterable[Value], path: str = "", extra: Iterable[Taint] = ()) -> Value:
+    """A value of unknown content that depends on others."""
+    items = tuple(values)
+    return Value(path=path, items=items, taints=taints_of(items) | frozenset(extra))

@@ -1,0 +1,80 @@
+"""The keys of the token, for the signing domain: ``TokenKeys`` on the supervisor of the HSM workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from wharfinger_daemon.errors import OverloadedError, Reason, RefusedError, UnavailableError
+from wharfinger_daemon.signing.keys import TokenRequest
+from wharfinger_hsm import errors as hsm
+from wharfinger_hsm.model import Digest, Message, SigningItem, TokenKey
+
+
+class HsmWorkers(Protocol):
+    """What is needed of ``wharfinger_hsm.supervisor.HsmSupervisor``."""
+
+    async def keys(self) -> list[TokenKey]:
+        """All keys on the token."""
+        ...
+
+    async def sign(self, items: Sequence[SigningItem], *, timeout_seconds: float) -> list[bytes]:
+        """A verified signature for each item, in order."""
+        ...
+
+
+class HsmKeys:
+    """Implements ``TokenKeys``.
+
+    Raises:
+        UnavailableError: TOKEN_UNAVAILABLE; also for a key that the token does not find, which proves nothing: a token
+            whose storage went away for a moment says the same. SIGNATURE_INVALID for a signature that does not verify.
+        OverloadedError: too many calls wait for the token.
+        RefusedError: the key on the token is of another kind than the metadata says.
+    """
+
+    def __init__(self, workers: HsmWorkers) -> None:
+        self._workers = workers
+
+    async def public_keys(self) -> frozenset[bytes]:
+        with _errors_translated():
+            return frozenset(key.public_key for key in await self._workers.keys())
+
+    async def sign(self, requests: Sequence[TokenRequest], *, timeout_seconds: float) -> list[bytes]:
+        with _errors_translated():
+            items = [
+                SigningItem(
+                    request.public_key, Digest(request.payload) if request.prehashed else Message(request.payload)
+                )
+                for request in requests
+            ]
+            return await self._workers.sign(items, timeout_seconds=timeout_seconds)
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    # The messages of the token's side name modules and files of this host, so they stay in the log, as the cause.
+    try:
+        yield
+    except hsm.OverloadedError as error:
+        raise OverloadedError(
+            "Too many requests wait for the token. Try again.", reason=Reason.TOO_MANY_CONCURRENT_REQUESTS
+        ) from error
+    except hsm.SignatureInvalidError as error:
+        raise UnavailableError(
+            "The token returned a signature that its public key does not verify. Nothing was given out. Retry; if it "
+            "happens again, look at the token.",
+            reason=Reason.SIGNATURE_INVALID,
+        ) from error
+    except hsm.UnsupportedItemError as error:
+        raise RefusedError(
+            "The token cannot use this key as the metadata demands. Compare the kind of the key on the token with its "
+            "keytype and scheme in the metadata.",
+            reason=Reason.KEY_NOT_HELD,
+        ) from error
+    except hsm.HsmError as error:
+        raise UnavailableError(
+            "The token does not answer as it should. Send the same request again; the daemon's log says what happened.",
+            reason=Reason.TOKEN_UNAVAILABLE,
+        ) from error

@@ -1,0 +1,49 @@
+"""A metadata store that forgets when the process ends: for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
+from wharfinger_daemon.metadata.ports import VersionedFile, another_content, file_name
+
+
+class MemoryStore:
+    """Implements ``MetadataStore``.
+
+    Attributes:
+        files: content by file name; tests may damage it.
+        available: set to False, every method that touches files raises UnavailableError.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.available = True
+        self._locked = False
+
+    async def read(self, role: str, version: int) -> bytes | None:
+        self._require_available()
+        return self.files.get(file_name(role, version))
+
+    async def add(self, files: Sequence[VersionedFile]) -> None:
+        self._require_available()
+        for file in files:
+            name = file_name(file.role, file.version)
+            if self.files.setdefault(name, file.content) != file.content:
+                raise another_content(name)
+
+    async def replace_timestamp(self, content: bytes) -> None:
+        self._require_available()
+        self.files[file_name("timestamp", 0)] = content
+
+    async def lock(self) -> None:
+        if self._locked:
+            raise StartupError("Another publisher works on this store.", reason=Reason.PUBLISHER_RUNNING)
+        self._locked = True
+
+    async def unlock(self) -> None:
+        self._locked = False
+
+    def _require_available(self) -> None:
+        if not self.available:
+            raise UnavailableError("The store is switched off.", reason=Reason.STORE_UNAVAILABLE)

@@ -1,0 +1,172 @@
+"""Which versions a change leads to. Implementations of ``PublicationRecords`` run these rules inside their transaction.
+
+Rules of the whole module:
+  (1) A bin gets a new version when what it lists changes, or when its time is running out; nothing else does that.
+  (2) Versions go up by one. What is prepared is finished before anything else is prepared.
+  (3) The snapshot gets a new version when a bin or an offline role does, or when its own time is running out.
+  (4) Every publication has a new timestamp: otherwise clients would not see it.
+  (5) Expiry is counted from the moment of preparation, in whole seconds, and fixed with the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from wharfinger_daemon.errors import CorruptStateError, Reason
+from wharfinger_daemon.metadata.bins import HashBins
+from wharfinger_daemon.metadata.documents import RoleState
+from wharfinger_daemon.metadata.targets import Target
+
+SNAPSHOT = "snapshot"
+TIMESTAMP = "timestamp"
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    """How long each kind of online metadata holds. Each is renewed when less than half of that is left."""
+
+    bins: timedelta = timedelta(days=1)
+    snapshot: timedelta = timedelta(days=1)
+    timestamp: timedelta = timedelta(days=1)
+
+    def of(self, role: str) -> timedelta:
+        """The lifetime of an online role."""
+        return {SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}.get(role, self.bins)
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest of them."""
+        return max(self.bins, self.snapshot, self.timestamp)
+
+
+@dataclass(frozen=True)
+class OfflineRoles:
+    """What the ceremony made: roles that the snapshot names and nobody here signs, and the bins they delegate to."""
+
+    states: tuple[RoleState, ...]
+    bins: HashBins
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is to become of some paths: listed as given, or gone. No path is in both."""
+
+    add: Mapping[str, Target] = field(default_factory=dict)
+    remove: frozenset[str] = frozenset()
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """All paths it speaks of."""
+        return self.remove.union(self.add)
+
+    def beyond(self, listed: Mapping[str, Target]) -> Change:
+        """What of it is not so already.
+
+        Args:
+            listed: the targets that are listed now, of the paths it speaks of at least.
+        """
+        return Change(
+            {path: target for path, target in self.add.items() if listed.get(path) != target},
+            self.remove.intersection(listed),
+        )
+
+
+@dataclass(frozen=True)
+class PublicationOrder:
+    """What a publication is to bring about.
+
+    Attributes:
+        renew: roles that get a new version although nothing of theirs changes.
+        at: now.
+    """
+
+    change: Change
+    renew: frozenset[str]
+    offline: OfflineRoles
+    lifetimes: Lifetimes
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A step from one state of the repository, as clients see it, to the next.
+
+    Attributes:
+        bins: new versions of bins, by role.
+        published: whether clients can see it; until then it is prepared, and must be finished before any other.
+    """
+
+    timestamp_version: int
+    snapshot_version: int
+    bins: Mapping[str, int]
+    published: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A publication to be prepared, and the states of all roles that it changes."""
+
+    publication: Publication
+    states: tuple[RoleState, ...]
+
+
+def due_roles(expiring: Iterable[RoleState], lifetimes: Lifetimes, bins: HashBins, now: datetime) -> frozenset[str]:
+    """Which online roles among these have less than half of their lifetime left."""
+    online = {SNAPSHOT, TIMESTAMP}
+    return frozenset(
+        state.role
+        for state in expiring
+        if (state.role in online or state.role.startswith(f"{bins.prefix}-"))
+        and state.expires - now < lifetimes.of(state.role) / 2
+    )
+
+
+def plan(order: PublicationOrder, touched: Collection[str], states: Mapping[str, RoleState]) -> Plan | None:
+    """Decides the next publication, or that none is needed.
+
+    Args:
+        touched: the bins whose targets change.
+        states: the newest state of every role that there is, offline ones as the newest snapshot names them.
+
+    Raises:
+        CorruptStateError: an offline role would go back to a lower version.
+    """
+    first = [role for role in order.offline.bins.roles() if role not in states]
+    bins = sorted({*touched, *first, *(order.renew - {SNAPSHOT, TIMESTAMP})})
+    offline = _changed_offline(order.offline, states)
+    snapshot_changes = bool(bins or offline) or SNAPSHOT in order.renew or SNAPSHOT not in states
+    if not snapshot_changes and TIMESTAMP not in order.renew and TIMESTAMP in states:
+        return None
+    roles = [*bins, *([SNAPSHOT] if snapshot_changes else []), TIMESTAMP]
+    next_states = {role: _next(role, states.get(role), order) for role in roles}
+    snapshot = next_states.get(SNAPSHOT) or states[SNAPSHOT]
+    publication = Publication(
+        timestamp_version=next_states[TIMESTAMP].version,
+        snapshot_version=snapshot.version,
+        bins={role: next_states[role].version for role in bins},
+        published=False,
+    )
+    return Plan(publication, (*next_states.values(), *offline))
+
+
+def _next(role: str, state: RoleState | None, order: PublicationOrder) -> RoleState:
+    expires = (order.at + order.lifetimes.of(role)).replace(microsecond=0)
+    return RoleState(role, 1 if state is None else state.version + 1, expires)
+
+
+def _changed_offline(offline: OfflineRoles, states: Mapping[str, RoleState]) -> list[RoleState]:
+    changed = []
+    for state in offline.states:
+        present = states.get(state.role)
+        if present is not None and state.version < present.version:
+            raise CorruptStateError(
+                f"The newest file of '{state.role}' is version {state.version}, and clients have seen version "
+                f"{present.version}. Bring the newest metadata back.",
+                reason=Reason.REPOSITORY_INVALID,
+                role=state.role,
+            )
+        if present is None or state.version > present.version:
+            changed.append(state)
+    return changed

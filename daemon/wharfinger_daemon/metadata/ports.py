@@ -1,0 +1,128 @@
+"""What publishing needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from wharfinger_daemon.errors import CorruptStateError, Reason
+from wharfinger_daemon.metadata.documents import DocumentSignature, RoleState, UnsignedDocument
+from wharfinger_daemon.metadata.planning import Publication, PublicationOrder
+from wharfinger_daemon.metadata.targets import Target
+
+
+@dataclass(frozen=True)
+class VersionedFile:
+    """A metadata file that never changes: ``VERSION.ROLE.json``."""
+
+    role: str
+    version: int
+    content: bytes
+
+
+def file_name(role: str, version: int) -> str:
+    """What clients call a file. Version 0 is the one without a version in its name."""
+    return f"{version}.{role}.json" if version else f"{role}.json"
+
+
+def another_content(name: str) -> CorruptStateError:
+    """The error for a file that was to be added and exists with another content."""
+    return CorruptStateError(
+        f"The metadata store has a file {name} with another content than the one that was to be added. It was left as "
+        "it is. Two publishers may have worked on this repository, or its database is an old copy.",
+        reason=Reason.REPOSITORY_INVALID,
+        file=name,
+    )
+
+
+class MetadataStore(Protocol):
+    """Where the files of one repository are kept for clients.
+
+    Raises:
+        UnavailableError: from every method: STORE_UNAVAILABLE. The same call may be made again.
+    """
+
+    async def read(self, role: str, version: int) -> bytes | None:
+        """The file ``VERSION.ROLE.json``, or None if there is none. Version 0 of ``timestamp`` is ``timestamp.json``,
+        the only file without a version in its name."""
+        ...
+
+    async def add(self, files: Sequence[VersionedFile]) -> None:
+        """Adds files. They are durable when this returns; each appears whole or not at all. Repeats safely.
+
+        Raises:
+            CorruptStateError: REPOSITORY_INVALID; a file of that name exists, with another content. It is left alone.
+        """
+        ...
+
+    async def replace_timestamp(self, content: bytes) -> None:
+        """Replaces ``timestamp.json`` in one step, durably."""
+        ...
+
+    async def lock(self) -> None:
+        """Keeps all other publishers out, until ``unlock`` or the end of this process.
+
+        Raises:
+            StartupError: PUBLISHER_RUNNING; another one is in.
+        """
+        ...
+
+    async def unlock(self) -> None:
+        """Lets others in. Does nothing if the store is not locked."""
+        ...
+
+
+class PublicationRecords(Protocol):
+    """The truth about one repository: its targets, the versions of its roles, its newest publication.
+
+    Every method is one transaction.
+
+    Raises:
+        UnavailableError: from every method, when the records cannot be read or written.
+    """
+
+    async def newest(self) -> Publication | None:
+        """The publication prepared last; None before the first."""
+        ...
+
+    async def prepare(self, order: PublicationOrder) -> Publication | None:
+        """Applies a change and writes the publication down that ``planning.plan`` decides on: all of it, or nothing.
+
+        Returns:
+            None if no publication is needed.
+
+        Raises:
+            CorruptStateError: the newest publication is not finished, or the plan is impossible. Nothing was written.
+        """
+        ...
+
+    async def mark_published(self, publication: Publication, at: datetime) -> None:
+        """Says that clients can see a publication. Repeats safely."""
+        ...
+
+    async def states(self) -> Mapping[str, RoleState]:
+        """The newest state of every role, by name, prepared or published."""
+        ...
+
+    async def expiring(self, before: datetime, limit: int) -> list[RoleState]:
+        """Roles that expire before an instant, soonest first."""
+        ...
+
+    async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
+        """The targets that each of these bins lists, by role; an empty bin is there with an empty list."""
+        ...
+
+
+class OnlineSigner(Protocol):
+    """Signs for the online roles of one repository, and remembers: the same document has the same signature again."""
+
+    async def sign(self, documents: Sequence[UnsignedDocument]) -> list[DocumentSignature]:
+        """One signature for each document, in order.
+
+        Raises:
+            UnavailableError, DeadlineError: nothing was signed, or it is not known; the same call may be made again.
+            WharfingerError: it is refused.
+        """
+        ...

@@ -1,0 +1,235 @@
+"""The publisher: one task that publishes what waits, renews what runs out, and finishes what was begun.
+
+Rules of the whole module:
+  (1) There is one publisher for a store; the store's lock keeps others out.
+  (2) A prepared publication is finished before anything else is prepared, in this process or the next.
+  (3) What fails is tried again, at growing intervals, until it works or the publisher is closed. Callers are told at
+      once; what is prepared stays, so their change may still become visible.
+  (4) A caller is answered when clients can see its change, and not before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from wharfinger_daemon.errors import (
+    CorruptStateError,
+    DeadlineError,
+    OverloadedError,
+    Reason,
+    UnavailableError,
+    WharfingerError,
+)
+from wharfinger_daemon.metadata.planning import Change, Publication
+from wharfinger_daemon.metadata.repository import Repository
+from wharfinger_daemon.metadata.targets import Target
+from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, merged, request
+
+log = structlog.get_logger()
+
+_PASSING = (UnavailableError, DeadlineError, OverloadedError)
+
+
+@dataclass(frozen=True)
+class PublisherSettings:
+    """How the publisher works.
+
+    Attributes:
+        max_waiting: how many changes may wait.
+        max_renewed_at_once: how many roles one publication renews, so that changes need not wait for all of them.
+        renewal_check_seconds: how often to look for what runs out.
+        first_retry_seconds, longest_retry_seconds: how long to wait after a failure; doubled each time, up to a bound.
+    """
+
+    max_waiting: int = 1000
+    max_renewed_at_once: int = 256
+    renewal_check_seconds: float = 60
+    first_retry_seconds: float = 0.1
+    longest_retry_seconds: float = 5
+
+
+class Publisher:
+    """Publishes one repository. Call ``start`` first and ``close`` last."""
+
+    def __init__(self, repository: Repository, settings: PublisherSettings) -> None:
+        self._repository = repository
+        self._settings = settings
+        self._waiting = WaitingChanges(settings.max_waiting)
+        self._wake = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._problem: str | None = None
+        self._next_check = 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be published at the moment; None while all is well."""
+        return self._problem
+
+    async def start(self) -> None:
+        """Locks the store, finishes what a former process left, makes the first publication if there is none, and
+        renews what is due.
+
+        Raises:
+            StartupError: another publisher runs, or records and store do not belong together.
+            WharfingerError: records, store or signer fail. Nothing runs, and the store is not locked.
+        """
+        repository = self._repository
+        await repository.store.lock()
+        try:
+            await repository.require_agreement()
+            await repository.finish()
+            await repository.publish(Change())
+            while await repository.renew(self._settings.max_renewed_at_once):
+                pass
+            await repository.observe()
+        except BaseException:
+            await repository.store.unlock()
+            raise
+        self._plan_check(self._settings.renewal_check_seconds)
+        self._task = asyncio.create_task(self._run(), name="publisher")
+
+    async def close(self) -> None:
+        """Finishes the publication that runs, refuses what waits and what comes, and unlocks the store."""
+        self._closing.set()
+        self._wake.set()
+        try:
+            if self._task is not None:
+                await self._task
+        finally:
+            self._waiting.fail_all(_draining)
+            await self._repository.store.unlock()
+
+    async def publish(
+        self, add: Sequence[Target], remove: Sequence[str], *, timeout_seconds: float
+    ) -> PublicationResult:
+        """Adds, replaces and removes targets; returns when clients can see the change. Repeats safely.
+
+        Raises:
+            InvalidRequestError: a path is named with two intents, or is none.
+            OverloadedError: PUBLICATION_QUEUE_FULL.
+            UnavailableError: DRAINING; or PUBLICATION_FAILED, when the change is recorded and may become visible later;
+                or what the records say, when nothing was recorded.
+            CorruptStateError: PUBLICATION_FAILED; an operator must look. The change may become visible later.
+            DeadlineError: the time was over. If the change had begun, it may become visible later.
+        """
+        change = request(add, remove)
+        if self._closing.is_set():
+            raise _draining()
+        waiting = self._waiting.put(change)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.shield(waiting.done)
+        except TimeoutError as error:
+            begun = not self._waiting.withdraw(waiting)
+            raise DeadlineError(
+                "The time was over before the change was published. "
+                + ("It was begun and may still become visible; " if begun else "Nothing of it was recorded; ")
+                + "send it again with a later deadline.",
+                reason=Reason.DEADLINE_TOO_SHORT,
+            ) from error
+        except asyncio.CancelledError:
+            self._waiting.withdraw(waiting)
+            raise
+
+    async def _run(self) -> None:
+        delay = self._settings.first_retry_seconds
+        try:
+            while not self._closing.is_set():
+                if await self._turn():
+                    delay = self._settings.first_retry_seconds
+                    await _until(self._wake, self._seconds_to_check())
+                else:
+                    await _until(self._closing, delay)
+                    delay = min(2 * delay, self._settings.longest_retry_seconds)
+        finally:
+            # Also when the task ends by an error that nobody foresaw: nobody may wait for it any more.
+            self._closing.set()
+            self._waiting.fail_all(_draining)
+
+    async def _turn(self) -> bool:
+        """Does what is to be done now; False if it failed."""
+        self._wake.clear()
+        taken: list[WaitingChange] = []
+        try:
+            if self._problem is not None:
+                await self._recover()
+            taken = self._waiting.take_all()
+            if taken:
+                await self._publish(taken)
+            if self._seconds_to_check() == 0:
+                await self._renew()
+        except Exception as error:  # noqa: BLE001  # The task must outlive what nobody foresaw, and try again.
+            self._fail([*taken, *self._waiting.take_all()], error)
+            return False
+        except BaseException:
+            for waiting in taken:
+                waiting.fail(_draining())
+            raise
+        return True
+
+    async def _recover(self) -> None:
+        await self._repository.finish()
+        self._problem = None
+        log.info("publishing works again")
+        # What was prepared long ago may expire soon.
+        self._plan_check(0)
+
+    async def _publish(self, taken: Sequence[WaitingChange]) -> None:
+        publication = await self._repository.publish(merged(waiting.change for waiting in taken))
+        for waiting in taken:
+            waiting.succeed(self._result(publication, waiting.change.paths))
+
+    def _result(self, publication: Publication, paths: Iterable[str]) -> PublicationResult:
+        roles = {self._repository.offline.bins.role_for(path) for path in paths}
+        versions = {role: publication.bins[role] for role in sorted(roles & publication.bins.keys())}
+        return PublicationResult(publication.timestamp_version, publication.snapshot_version, versions)
+
+    async def _renew(self) -> None:
+        more = await self._repository.renew(self._settings.max_renewed_at_once)
+        self._plan_check(0 if more else self._settings.renewal_check_seconds)
+
+    def _fail(self, waiting: Sequence[WaitingChange], error: Exception) -> None:
+        self._problem = str(error)
+        foreseen = isinstance(error, WharfingerError)
+        log.error("publishing failed and will be tried again", error=str(error), exc_info=None if foreseen else error)
+        for one in waiting:
+            one.fail(_failure(error))
+
+    def _plan_check(self, seconds: float) -> None:
+        self._next_check = asyncio.get_running_loop().time() + seconds
+
+    def _seconds_to_check(self) -> float:
+        return max(0.0, self._next_check - asyncio.get_running_loop().time())
+
+
+async def _until(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+
+
+def _draining() -> UnavailableError:
+    return UnavailableError(
+        "The publisher is stopping and takes no more changes. Send this one again in a moment.", reason=Reason.DRAINING
+    )
+
+
+def _failure(error: Exception) -> Exception:
+    """What a caller is told: an exception of its own, for each adds its own traceback."""
+    cause = error.reason if isinstance(error, WharfingerError) else Reason.INTERNAL
+    kind = UnavailableError if isinstance(error, _PASSING) else CorruptStateError
+    told = kind(
+        f"The change could not be published now: {error} It may still become visible, once this is over; to be sure, "
+        "send it again.",
+        reason=Reason.PUBLICATION_FAILED,
+        cause=cause,
+    )
+    told.__cause__ = error
+    return told

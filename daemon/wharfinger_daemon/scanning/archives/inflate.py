@@ -1,0 +1,169 @@
+"""Decompression that unpacks no more than it is asked for.
+
+Deflate runs on ISA-L, which is twice as fast as zlib. What ISA-L refuses is tried again with zlib, because zlib is what
+installs the package: content must not hide behind a difference between the two.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from typing import Protocol, cast
+
+from isal import igzip_lib
+
+_LZMA_MEMORY_BYTES = 128 * 1024 * 1024
+
+# The stubs of isal take the class for an instance.
+_ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)
+DECODING_ERRORS = (_ISAL_ERROR, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+
+
+class Decompressor(Protocol):
+    """The interface that bz2 and lzma have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the compressed data was reached."""
+        ...
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is nothing to unpack without more input."""
+        ...
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was given beyond the end."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """Unpacks at most ``max_length`` bytes, keeping the input that is left."""
+        ...
+
+
+class ZlibDecompressor:
+    """zlib with that interface."""
+
+    def __init__(self, wbits: int) -> None:
+        self._inner = zlib.decompressobj(wbits)
+        self._full = False
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self.eof and not self._full and not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As in ``Decompressor``; a full piece may have left more inside zlib, so that it is asked once more."""
+        unpacked = self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
+        self._full = 0 < max_length == len(unpacked)
+        return unpacked
+
+
+class StoredBytes:
+    """No compression, with that interface."""
+
+    eof = False
+    unused_data = b""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._left
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As in ``Decompressor``."""
+        everything = self._left + data
+        end = len(everything) if max_length < 0 else max_length
+        self._left = everything[end:]
+        return everything[:end]
+
+
+def isal_gzip() -> Decompressor:
+    """One gzip member, checksum verified."""
+    decompressor: Decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+    return decompressor
+
+
+def zlib_gzip() -> Decompressor:
+    """The same with zlib."""
+    return ZlibDecompressor(zlib.MAX_WBITS | 16)
+
+
+def isal_deflate() -> Decompressor:
+    """A bare deflate stream, as in zip."""
+    decompressor: Decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
+    return decompressor
+
+
+def zlib_deflate() -> Decompressor:
+    """The same with zlib."""
+    return ZlibDecompressor(-zlib.MAX_WBITS)
+
+
+def bzip2() -> Decompressor:
+    """One bzip2 stream."""
+    return bz2.BZ2Decompressor()
+
+
+def xz() -> Decompressor:
+    """One xz or lzma-alone stream, with a bounded dictionary."""
+    return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES)
+
+
+class ZipLzma:
+    """Method 14 of zip: four bytes and the properties of LZMA1 stand before the raw stream (APPNOTE 5.8.8)."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._inner: lzma.LZMADecompressor | None = None
+
+    @property
+    def eof(self) -> bool:
+        return self._inner is not None and self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return self._inner is None or self._inner.needs_input
+
+    @property
+    def unused_data(self) -> bytes:
+        return b"" if self._inner is None else self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As in ``Decompressor``.
+
+        Raises:
+            lzma.LZMAError: the properties or the stream are damaged, or the dictionary is larger than is allowed.
+        """
+        if self._inner is None:
+            self._head += data
+            if len(self._head) < 9:
+                return b""
+            self._inner, data = _raw_lzma(self._head[:9]), self._head[9:]
+        return self._inner.decompress(data, max_length)
+
+
+def _raw_lzma(head: bytes) -> lzma.LZMADecompressor:
+    coded, dictionary = head[4], int.from_bytes(head[5:9], "little")
+    if int.from_bytes(head[2:4], "little") != 5 or coded >= 225 or dictionary > _LZMA_MEMORY_BYTES:
+        raise lzma.LZMAError("The LZMA properties are damaged, or its dictionary is too large.")
+    chain = {
+        "id": lzma.FILTER_LZMA1,
+        "lc": coded % 9,
+        "lp": coded // 9 % 5,
+        "pb": coded // 45,
+        "dict_size": max(dictionary, 4096),
+    }
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chain])

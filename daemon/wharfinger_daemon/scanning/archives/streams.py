@@ -1,0 +1,151 @@
+"""What gzip, bzip2 and xz files unpack to, piece by piece, damaged or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from wharfinger_daemon.scanning.archives import inflate
+from wharfinger_daemon.scanning.archives.view import View
+
+PIECE_BYTES = 256 * 1024
+OUTPUT_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Codec:
+    """A compression format.
+
+    Attributes:
+        suffix: what file names end with, without the dot.
+        magic: what every stream begins with.
+        makers: decompressors in order of preference; a later one goes on where an earlier one refuses.
+    """
+
+    suffix: str
+    magic: bytes
+    makers: tuple[Callable[[], inflate.Decompressor], ...]
+
+
+CODECS = (
+    Codec("gz", b"\x1f\x8b\x08", (inflate.isal_gzip, inflate.zlib_gzip)),
+    Codec("bz2", b"BZh", (inflate.bzip2,)),
+    Codec("xz", b"\xfd7zXZ\0", (inflate.xz,)),
+)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Why the reading of compressed data ended before its end."""
+
+    rule: str
+    message: str
+
+
+TRUNCATED = Damage("truncated-archive", "The compressed data ends too early.")
+
+
+def damage_of(error: Exception) -> Damage:
+    """The anomaly that a decoding error is; the libraries tell only by their messages."""
+    text = str(error).lower()
+    if any(sign in text for sign in ("checksum", "data check", "length check", "crc")):
+        return Damage("bad-checksum", "The checksum of the compressed data is wrong.")
+    if "memory usage limit" in text or "dictionary" in text:
+        return Damage("unsupported-compression", "The compression needs a larger dictionary than is allowed.")
+    return Damage("corrupt-data", "The compressed data is damaged.")
+
+
+class CompressedStream:
+    """Reads what a compressed file unpacks to; several streams in a row are one, as in tarfile.
+
+    It never raises for content: ``damage`` says why it ended early, once ``read`` has returned nothing. Zeros after the
+    last stream are padding; ``trailing_at`` is where anything else begins.
+
+    Args:
+        charge: told of each piece that was unpacked; what it raises passes through.
+    """
+
+    def __init__(self, source: View, codec: Codec, charge: Callable[[int], None]) -> None:
+        self._source = source
+        self._codec = codec
+        self._charge = charge
+        self._buffer = bytearray()
+        self._ended = False
+        self._delivered = 0
+        self._begin_again(codec.makers)
+        self.damage: Damage | None = None
+        self.trailing_at: int | None = None
+
+    def _begin_again(self, makers: tuple[Callable[[], inflate.Decompressor], ...]) -> None:
+        self._makers = makers
+        self._decompressor: inflate.Decompressor | None = None
+        self._given = b""
+        self._streams = 0
+        # What an earlier decompressor delivered is passed over.
+        self._pass_over = self._delivered
+        self._source.seek(0)
+
+    def read(self, count: int) -> bytes:
+        """Exactly ``count`` bytes, fewer only at the end."""
+        while len(self._buffer) < count and not self._ended:
+            self._more()
+        piece = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return piece
+
+    def _more(self) -> None:
+        try:
+            piece = self._unpack()
+        except inflate.DECODING_ERRORS as error:
+            if len(self._makers) > 1:
+                self._begin_again(self._makers[1:])
+            else:
+                self._end(damage_of(error))
+            return
+        kept = piece[self._pass_over :]
+        self._pass_over -= len(piece) - len(kept)
+        self._delivered += len(kept)
+        self._buffer += kept
+        self._charge(len(kept))
+
+    def _end(self, damage: Damage | None = None) -> None:
+        self._ended = True
+        self.damage = damage
+
+    def _unpack(self) -> bytes:
+        if self._decompressor is None:
+            self._begin_stream()
+            return b""
+        if self._decompressor.eof:
+            self._given = self._decompressor.unused_data
+            self._decompressor = None
+            return b""
+        given = b""
+        if self._decompressor.needs_input:
+            given = self._given or self._source.read(PIECE_BYTES)
+            self._given = b""
+            if not given:
+                self._end(TRUNCATED)
+                return b""
+        piece = self._decompressor.decompress(given, OUTPUT_BYTES)
+        if not (given or piece or self._decompressor.needs_input or self._decompressor.eof):
+            raise ValueError("The decompressor wants nothing and gives nothing.")
+        return piece
+
+    def _begin_stream(self) -> None:
+        magic = self._codec.magic
+        if self._streams:
+            self._given = self._given.lstrip(b"\0")
+        if len(self._given) < len(magic):
+            more = self._source.read(PIECE_BYTES)
+            self._given += more
+            if more:
+                return
+        if not self._given:
+            self._end()
+        elif self._streams and not self._given.startswith(magic):
+            self.trailing_at = self._source.tell() - len(self._given)
+            self._end()
+        else:
+            self._decompressor = self._makers[0]()
+            self._streams += 1

@@ -1,0 +1,62 @@
+"""A part of a seekable file, with a position of its own: several readers share one file."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+
+
+class View:
+    """Reads ``length`` bytes of a file from ``start``; as much of a binary file as zipfile and tarfile need.
+
+    Args:
+        length: to the end of the file if None; never more than the file has.
+    """
+
+    def __init__(self, file: BinaryIO, start: int = 0, length: int | None = None) -> None:
+        rest = max(file.seek(0, io.SEEK_END) - start, 0)
+        self._file = file
+        self._start = start
+        self._position = 0
+        self.length = rest if length is None else max(min(length, rest), 0)
+
+    def part(self, start: int, end: int) -> View:
+        """Another view of this view's bytes from ``start`` to ``end``."""
+        start = min(max(start, 0), self.length)
+        return View(self._file, self._start + start, min(end, self.length) - start)
+
+    def at(self, start: int, count: int) -> bytes:
+        """The bytes at a place, fewer where the view ends; the position stays."""
+        return self.part(start, start + count).read()
+
+    def read(self, count: int = -1) -> bytes:
+        """Exactly ``count`` bytes, fewer only at the end; all that are left for a negative count."""
+        left = max(self.length - self._position, 0)
+        wanted = left if count < 0 else min(count, left)
+        self._file.seek(self._start + self._position)
+        pieces = []
+        while wanted > 0 and (piece := self._file.read(wanted)):
+            pieces.append(piece)
+            wanted -= len(piece)
+            self._position += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves the position, as a file does.
+
+        Raises:
+            ValueError: the position would be negative, as with a file.
+        """
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative seek position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True

@@ -1,0 +1,92 @@
+"""What each rule of each check adds to the score.
+
+A weight says how much a finding moves the odds towards malware. ``THREAT_SCORE`` is where an administrator is called,
+so a rule reaches it alone only if clean packages practically never do what it describes; ``SUSPICIOUS_SCORE`` is where
+a complete scan stops being benign. Rules that describe oddities of clean packages weigh little and serve as context.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from types import MappingProxyType
+
+SUSPICIOUS_SCORE = 4.0
+THREAT_SCORE = 10.0
+
+# A check that nobody has weighed is reason enough to look, and never enough to alarm.
+UNKNOWN_RULE_WEIGHT = 4.0
+
+_ARCHIVE_STRUCTURE = {
+    "path-traversal": 10.0,
+    "absolute-path": 6.0,
+    "device-member": 6.0,
+    "polyglot": 6.0,
+    "zip-local-header-mismatch": 6.0,
+    "zip-overlapping-members": 10.0,
+    "expansion-bomb": 8.0,
+    "encrypted-member": 4.0,
+    "duplicate-member": 4.0,
+    "bad-checksum": 4.0,
+    "not-an-archive": 4.0,
+    "truncated-archive": 4.0,
+    "link-escape": 2.0,
+    "prepended-data": 2.0,
+    "unsupported-compression": 2.0,
+    "trailing-data": 1.0,
+    "nested-too-deep": 1.0,
+    "too-many-members": 1.0,
+    "member-too-large": 1.0,
+    "link-member": 0.0,
+}
+
+# What happens, by itself, when the package is installed, imported, or the interpreter starts (a .pth line).
+_EAGER_BEHAVIOURS = {
+    "decoded-execution": (12.0, 10.0, 12.0),
+    "download-execution": (12.0, 10.0, 12.0),
+    "exfiltration": (12.0, 10.0, 12.0),
+    "reverse-shell": (14.0, 14.0, 14.0),
+    "suspicious-process": (10.0, 10.0, 10.0),
+    "disguised-call": (8.0, 6.0, 8.0),
+    "network": (5.0, 2.0, 6.0),
+    "downloaded-process": (10.0, 8.0, 10.0),
+}
+_EAGER_CODE = {
+    f"{stage}-{behaviour}": weights[index]
+    for behaviour, weights in _EAGER_BEHAVIOURS.items()
+    for index, stage in enumerate(("install", "import", "startup"))
+} | {
+    "startup-code": 0.5,
+    "unparsable-python": 0.0,
+    "unanalysable-python": 4.0,
+}
+
+_YARA_RULES = {
+    "discord-webhook-harvest": 10.0,
+    "encoded-powershell-from-python": 10.0,
+    "reverse-shell-idiom": 10.0,
+    "named-obfuscator": 8.0,
+    "callback-host-with-host-data": 10.0,
+    "off-screen-code": 10.0,
+    "clipboard-wallet-clipper": 10.0,
+    "browser-credential-theft": 10.0,
+    "discord-token-theft": 10.0,
+    "telegram-harvest": 10.0,
+}
+
+# Written by the service when the content makes every examination fail: never benign, never an alarm by itself.
+ENGINE_WEIGHT = 4.0
+
+WEIGHTS: Mapping[tuple[str, str], float] = MappingProxyType(
+    {("archive-structure", rule): weight for rule, weight in _ARCHIVE_STRUCTURE.items()}
+    | {("eager-code", rule): weight for rule, weight in _EAGER_CODE.items()}
+    | {("yara-rules", rule): weight for rule, weight in _YARA_RULES.items()}
+)
+
+
+def table_digest() -> str:
+    """A digest of every number above, so that no weight changes without the rule set's version changing."""
+    table = {"/".join(key): weight for key, weight in sorted(WEIGHTS.items())}
+    numbers = [SUSPICIOUS_SCORE, THREAT_SCORE, UNKNOWN_RULE_WEIGHT, ENGINE_WEIGHT, table]
+    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]

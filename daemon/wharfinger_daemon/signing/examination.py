@@ -1,0 +1,225 @@
+"""Everything that is checked of one item before the ledger is asked, in the same order for ``sign`` and ``lint``.
+
+    repository known → JSON → canonical → role and type → specification version → structure → role delegated →
+    expiry within the ceiling → every target path belongs to the role → keyid authorised and held → caller granted
+
+Items of the publisher in this process come with their facts, and enter at *role delegated*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.errors import (
+    CorruptStateError,
+    InvalidRequestError,
+    NotFoundError,
+    NotGrantedError,
+    Reason,
+    RefusedError,
+    WharfingerError,
+)
+from wharfinger_daemon.signing import facts as reading
+from wharfinger_daemon.signing.delegation import RoleAuthority
+from wharfinger_daemon.signing.facts import CanonicalObject, ReadMetadata
+from wharfinger_daemon.signing.keys import AuthorisedKey
+from wharfinger_daemon.signing.ledger import Reservation
+from wharfinger_daemon.signing.model import Caller, MetadataFacts, PreparedItem, RoleType, SigningItem, SigningPolicy
+from wharfinger_daemon.signing.trust import TrustedRepository
+
+
+@dataclass(frozen=True)
+class ExaminedItem:
+    """An item that passed, ready for the ledger and the token."""
+
+    reservation: Reservation
+    role_type: RoleType
+    key: AuthorisedKey
+    signed: bytes
+
+
+class Examiner:
+    """Examines items for one moment's set of held keys.
+
+    Args:
+        held: the keys in the token, as DER SubjectPublicKeyInfo.
+    """
+
+    def __init__(
+        self,
+        repositories: Mapping[str, TrustedRepository],
+        policy: SigningPolicy,
+        clock: Clock,
+        held: frozenset[bytes],
+    ) -> None:
+        self._repositories = repositories
+        self._policy = policy
+        self._clock = clock
+        self._held = held
+
+    def examine(self, item: SigningItem, caller: Caller) -> ExaminedItem:
+        """Examines what a caller sent.
+
+        Raises:
+            WharfingerError: the first check that fails; its details have ``role`` and ``version`` once they are known.
+        """
+        repository = find_repository(self._repositories, item.repository)
+        document = reading.parse(item.signed)
+        role = item.role
+        try:
+            role = document.role(item.role)
+            return self._examine_document(item, document, role, repository, caller)
+        except WharfingerError as error:
+            error.details.update(role=role, version=str(document.version))
+            raise
+
+    def _examine_document(
+        self, item: SigningItem, document: CanonicalObject, role: str, repository: TrustedRepository, caller: Caller
+    ) -> ExaminedItem:
+        metadata = reading.read(document, role, self._policy)
+        authority = repository.authority(role)
+        self._check_expiry(metadata.facts, authority.role_type)
+        _check_targets(metadata, authority)
+        key = self._key(repository, authority, role, item.keyid)
+        _check_grant(caller, repository, role)
+        return _examined(repository, metadata.facts, authority, key, item.signed)
+
+    def examine_prepared(self, item: PreparedItem) -> ExaminedItem:
+        """Examines what the publisher prepared, believing its facts."""
+        facts = item.facts
+        repository = find_repository(self._repositories, item.repository)
+        authority = repository.authority(facts.role)
+        self._check_expiry(facts, authority.role_type)
+        key = self._key(repository, authority, facts.role, item.keyid)
+        return _examined(repository, facts, authority, key, item.signed)
+
+    def verify_prepared(self, item: PreparedItem) -> None:
+        """Reads the bytes of a prepared item in full, as if a stranger had sent them.
+
+        Raises:
+            CorruptStateError: they do not say what its facts say.
+            InvalidRequestError: they would be refused.
+        """
+        document = reading.parse(item.signed)
+        metadata = reading.read(document, document.role(item.facts.role), self._policy)
+        if metadata.facts != item.facts:
+            raise CorruptStateError(
+                f"The publisher prepared version {item.facts.version} of '{item.facts.role}', and its bytes say "
+                "something else. Nothing was signed. This is an error in the program; please report it.",
+                reason=Reason.FACTS_MISMATCH,
+                role=item.facts.role,
+            )
+        repository = find_repository(self._repositories, item.repository)
+        _check_targets(metadata, repository.authority(item.facts.role))
+
+    def _check_expiry(self, facts: MetadataFacts, role_type: RoleType) -> None:
+        # An upper bound only: what has expired is of no use to an attacker, and must be repeatable.
+        ceiling = self._policy.expiry_ceilings.of(role_type)
+        if facts.expires - self._clock.now() > ceiling:
+            raise InvalidRequestError(
+                f"'{facts.role}' would expire at {facts.expires.isoformat()}, farther from now than the {ceiling} that "
+                f"signing.expiry_ceilings allows for {role_type}.",
+                reason=Reason.EXPIRY_BEYOND_CEILING,
+                role=facts.role,
+            )
+
+    def _key(self, repository: TrustedRepository, authority: RoleAuthority, role: str, keyid: str) -> AuthorisedKey:
+        if keyid:
+            return self._named_key(repository, authority, role, keyid)
+        held = [key for key in authority.keys.values() if key.der in self._held]
+        if not held:
+            raise RefusedError(
+                f"The token holds none of the keys that may sign '{role}': {', '.join(authority.keyids)}.",
+                reason=Reason.KEY_NOT_HELD,
+                role=role,
+            )
+        if len(held) > 1:
+            raise InvalidRequestError(
+                f"The token holds {len(held)} keys that may sign '{role}'. Name one: "
+                f"{', '.join(key.keyid for key in held)}.",
+                reason=Reason.KEYID_REQUIRED,
+                role=role,
+            )
+        return held[0]
+
+    def _named_key(
+        self, repository: TrustedRepository, authority: RoleAuthority, role: str, keyid: str
+    ) -> AuthorisedKey:
+        if keyid not in authority.keyids:
+            known = any(keyid in other.keyids for other in repository.authorities())
+            raise RefusedError(
+                f"The verified metadata does not let the named key sign '{role}'. It lets these: "
+                f"{', '.join(authority.keyids)}.",
+                reason=Reason.KEY_NOT_AUTHORISED if known else Reason.KEY_UNKNOWN,
+                role=role,
+            )
+        key = authority.keys.get(keyid)
+        if key is None or key.der not in self._held:
+            raise RefusedError(
+                f"Key {keyid} may sign '{role}', but the token does not hold it.",
+                reason=Reason.KEY_NOT_HELD,
+                role=role,
+                keyid=keyid,
+            )
+        return key
+
+
+def find_repository(repositories: Mapping[str, TrustedRepository], name: str) -> TrustedRepository:
+    """The repository of that name.
+
+    Raises:
+        NotFoundError: none is configured.
+    """
+    repository = repositories.get(name)
+    if repository is None:
+        raise NotFoundError(
+            "No repository of the name that was asked for is configured. Name one of the [[repositories]] in the "
+            "configuration.",
+            reason=Reason.UNKNOWN_REPOSITORY,
+        )
+    return repository
+
+
+def _check_targets(metadata: ReadMetadata, authority: RoleAuthority) -> None:
+    role = metadata.facts.role
+    for path in metadata.target_paths:
+        if not authority.delegates(role, path):
+            raise InvalidRequestError(
+                f"'{role}' lists the target {ascii(path)[:200]}, which its delegation gives to another role.",
+                reason=Reason.TARGET_OUTSIDE_BIN,
+                role=role,
+            )
+    if metadata.delegates and authority.role_type is RoleType.BINS:
+        # Whoever may sign a bin for a day could otherwise hand its targets to a key of their own.
+        raise InvalidRequestError(
+            f"'{role}' is a bin, and delegates further. Bins list targets only.",
+            reason=Reason.DELEGATION_IN_BIN,
+            role=role,
+        )
+
+
+def _check_grant(caller: Caller, repository: TrustedRepository, role: str) -> None:
+    if caller.may_sign(repository.name, role):
+        return
+    known = caller.may_use(repository.name)
+    raise NotGrantedError(
+        f"Caller '{caller.name}' has no grant to sign '{role}' of repository '{repository.name}'.",
+        reason=Reason.ROLE_NOT_GRANTED if known else Reason.REPOSITORY_NOT_GRANTED,
+        caller=caller.name,
+        role=role,
+    )
+
+
+def _examined(
+    repository: TrustedRepository,
+    facts: MetadataFacts,
+    authority: RoleAuthority,
+    key: AuthorisedKey,
+    signed: bytes,
+) -> ExaminedItem:
+    digest = hashlib.sha256(signed).digest()
+    reservation = Reservation(repository.epoch, facts.role, facts.version, digest, key.keyid, facts.meta)
+    return ExaminedItem(reservation, authority.role_type, key, signed)

@@ -1,0 +1,288 @@
+"""The path that every signature takes.
+
+    batch size → examination (see examination.py) → ledger, durably → token, once → verify → record, durably → reply
+
+A batch is one decision: the first item that is refused refuses all of it, and then nothing of it is in the ledger. What
+can still fail after the ledger is the token; the same bytes may then be sent again, and so may they when the process
+died on the way. ``lint`` takes the same path up to the ledger's decision and reports on every item.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.errors import DeadlineError, InvalidRequestError, Reason, RefusedError, WharfingerError
+from wharfinger_daemon.signing import holdings
+from wharfinger_daemon.signing.examination import ExaminedItem, Examiner, find_repository
+from wharfinger_daemon.signing.keys import TokenKeys, TokenRequest
+from wharfinger_daemon.signing.ledger import Epoch, Ledger, SignatureRecord
+from wharfinger_daemon.signing.model import (
+    Caller,
+    LintResult,
+    PreparedItem,
+    RepositoryKey,
+    RoleType,
+    Signature,
+    SigningItem,
+    SigningPolicy,
+)
+from wharfinger_daemon.signing.observer import SigningObserver, SilentObserver
+from wharfinger_daemon.signing.trust import TrustedRepository
+
+PUBLISHER = "publisher"
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_random = random.SystemRandom()
+
+
+class SigningService:
+    """Signs what may be signed.
+
+    The keys in the token are asked for once; a key that is generated later is seen by the next ``SigningService``.
+    """
+
+    def __init__(
+        self,
+        repositories: Sequence[TrustedRepository],
+        ledger: Ledger,
+        keys: TokenKeys,
+        policy: SigningPolicy,
+        clock: Clock,
+        observer: SigningObserver | None = None,
+    ) -> None:
+        self._repositories: Mapping[str, TrustedRepository] = {one.name: one for one in repositories}
+        self._ledger = ledger
+        self._keys = keys
+        self._policy = policy
+        self._clock = clock
+        self._observer = observer or SilentObserver()
+        self._held: frozenset[bytes] | None = None
+
+    async def sign(
+        self, items: Sequence[SigningItem], *, caller: Caller, request_id: str, timeout_seconds: float
+    ) -> list[Signature]:
+        """Signs a batch for a caller; repeats safely, for the same bytes return the same signatures.
+
+        Raises:
+            InvalidRequestError, NotFoundError, RefusedError, NotGrantedError: an item is refused, and so nothing was
+                signed and nothing written; ``details["item"]`` is its index.
+            UnavailableError: token or ledger do not answer. The same batch may be sent again.
+            DeadlineError: the time was over before the ledger was written.
+        """
+        remaining = _deadline(timeout_seconds)
+        with self._refusals_observed():
+            self._require_batch(items)
+            examiner = await self._examiner()
+            examined = await asyncio.to_thread(_each, items, lambda item: examiner.examine(item, caller))
+            return await self._sign(examined, caller.name, request_id, remaining)
+
+    async def sign_prepared(
+        self, items: Sequence[PreparedItem], *, request_id: str, timeout_seconds: float
+    ) -> list[Signature]:
+        """The same for the publisher in this process, whose facts are believed, so that bins need not be parsed again.
+
+        Snapshots, timestamps and one bin of the batch, chosen at random, are read in full nevertheless. The batch may
+        be of any size.
+
+        Raises:
+            CorruptStateError: bytes that were read do not say what their facts say.
+            WharfingerError: as from ``sign``.
+        """
+        remaining = _deadline(timeout_seconds)
+        with self._refusals_observed():
+            examiner = await self._examiner()
+            examined = await asyncio.to_thread(_examine_prepared, examiner, items)
+            return await self._sign(examined, PUBLISHER, request_id, remaining)
+
+    async def lint(self, items: Sequence[SigningItem], *, caller: Caller) -> list[LintResult]:
+        """What ``sign`` would say of each item. Changes nothing and asks the token for nothing but its keys.
+
+        Raises:
+            InvalidRequestError: the batch is empty or too large.
+            UnavailableError: the ledger does not answer.
+        """
+        self._require_batch(items)
+        examiner = await self._examiner()
+        linted = await asyncio.to_thread(lambda: [_lint_one(examiner, item, caller) for item in items])
+        passed = [one for one in linted if isinstance(one, ExaminedItem)]
+        answers = iter(
+            await self._ledger.preview(
+                [one.reservation for one in passed], max_version_jump=self._policy.max_version_jump
+            )
+        )
+        return [_linted(one, next(answers)) if isinstance(one, ExaminedItem) else one for one in linted]
+
+    async def signing_keys(self, repository: str) -> list[RepositoryKey]:
+        """The keys that the verified metadata authorises and the token holds, by keyid.
+
+        Raises:
+            NotFoundError: there is no such repository.
+        """
+        return holdings.held_keys(find_repository(self._repositories, repository), await self._held_keys())
+
+    async def verify_keys_held(self) -> None:
+        """For the start: every online role of every repository can be signed with the token.
+
+        Raises:
+            StartupError: KEY_MISMATCH.
+            UnavailableError: the token does not answer.
+        """
+        for repository in self._repositories.values():
+            holdings.require_keys_held(repository, await self._held_keys())
+
+    async def verify_ledger(self, repository: str, published: Mapping[str, int]) -> None:
+        """For the start: the ledger knows every version that was published, so that none can be used again.
+
+        Args:
+            published: version by role, as the published metadata has them; empty before the first publication.
+
+        Raises:
+            StartupError: LEDGER_MISSING, LEDGER_BEHIND or REPOSITORY_INVALID.
+        """
+        trusted = find_repository(self._repositories, repository)
+        holdings.require_ledger(trusted, await self._ledger.floors(trusted.epoch), published)
+
+    async def _sign(
+        self, examined: Sequence[ExaminedItem], caller: str, request_id: str, remaining: Callable[[], float]
+    ) -> list[Signature]:
+        remaining()
+        recorded = await self._ledger.reserve(
+            [one.reservation for one in examined],
+            max_version_jump=self._policy.max_version_jump,
+            at=self._clock.now(),
+        )
+        # A batch may hold the same item twice: it is signed once.
+        fresh = {_key(one): one for one, known in zip(examined, recorded, strict=True) if known is None}
+        made = dict(zip(fresh, await self._make(list(fresh.values()), caller, request_id, remaining), strict=True))
+        self._observe(examined, recorded)
+        return [
+            Signature(
+                keyid=one.key.keyid,
+                signature=made[_key(one)] if known is None else known,
+                role=one.reservation.role,
+                version=one.reservation.version,
+                replayed=known is not None,
+            )
+            for one, known in zip(examined, recorded, strict=True)
+        ]
+
+    async def _make(
+        self, items: Sequence[ExaminedItem], caller: str, request_id: str, remaining: Callable[[], float]
+    ) -> list[bytes]:
+        if not items:
+            return []
+        requests = [one.key.request(one.signed, one.reservation.digest) for one in items]
+        made = await self._keys.sign(requests, timeout_seconds=remaining())
+        await asyncio.to_thread(_verify_all, items, requests, made)
+        records = [
+            SignatureRecord(one.reservation, signature, caller, request_id)
+            for one, signature in zip(items, made, strict=True)
+        ]
+        return await self._ledger.record(records, at=self._clock.now())
+
+    async def _examiner(self) -> Examiner:
+        return Examiner(self._repositories, self._policy, self._clock, await self._held_keys())
+
+    async def _held_keys(self) -> frozenset[bytes]:
+        if self._held is None:
+            self._held = await self._keys.public_keys()
+        return self._held
+
+    def _require_batch(self, items: Sequence[SigningItem]) -> None:
+        if not items:
+            raise InvalidRequestError("The batch has no items. Send at least one.", reason=Reason.EMPTY_BATCH)
+        if len(items) > self._policy.max_batch:
+            raise InvalidRequestError(
+                f"The batch has {len(items)} items, and signing.max_batch allows {self._policy.max_batch}. Send it in "
+                "parts.",
+                reason=Reason.BATCH_TOO_LARGE,
+            )
+
+    def _observe(self, examined: Sequence[ExaminedItem], recorded: Sequence[bytes | None]) -> None:
+        pairs = zip(examined, recorded, strict=True)
+        for (role_type, replayed), count in Counter((one.role_type, known is not None) for one, known in pairs).items():
+            self._observer.signed(role_type, count, replayed=replayed)
+
+    @contextmanager
+    def _refusals_observed(self) -> Iterator[None]:
+        try:
+            yield
+        except WharfingerError as error:
+            self._observer.refused(error.reason)
+            raise
+
+
+def _each(items: Sequence[T], examine: Callable[[T], R]) -> list[R]:
+    """Examines one item after another; the error of the first that fails says which it is."""
+    examined = []
+    for index, item in enumerate(items):
+        try:
+            examined.append(examine(item))
+        except WharfingerError as error:
+            error.details["item"] = str(index)
+            raise
+    return examined
+
+
+def _examine_prepared(examiner: Examiner, items: Sequence[PreparedItem]) -> list[ExaminedItem]:
+    examined = _each(items, examiner.examine_prepared)
+    bins = [index for index, one in enumerate(examined) if one.role_type is RoleType.BINS]
+    in_full = set(range(len(items))).difference(bins)
+    if bins:
+        # Chosen at random, so that no error of the publisher stays unseen for long, and none can be timed.
+        in_full.add(_random.choice(bins))
+    _each(range(len(items)), lambda index: examiner.verify_prepared(items[index]) if index in in_full else None)
+    return examined
+
+
+def _lint_one(examiner: Examiner, item: SigningItem, caller: Caller) -> ExaminedItem | LintResult:
+    try:
+        return examiner.examine(item, caller)
+    except WharfingerError as error:
+        return LintResult(
+            reason=error.reason,
+            message=error.message,
+            role=error.details.get("role", item.role),
+            version=int(error.details.get("version", "0")),
+        )
+
+
+def _linted(item: ExaminedItem, answer: bytes | RefusedError | None) -> LintResult:
+    role, version = item.reservation.role, item.reservation.version
+    if isinstance(answer, RefusedError):
+        return LintResult(reason=answer.reason, message=answer.message, role=role, version=version)
+    return LintResult(keyid=item.key.keyid, role=role, version=version, already_signed=answer is not None)
+
+
+def _verify_all(items: Sequence[ExaminedItem], requests: Sequence[TokenRequest], made: Sequence[bytes]) -> None:
+    for item, request, signature in zip(items, requests, made, strict=True):
+        item.key.verify(signature, request)
+
+
+def _key(item: ExaminedItem) -> tuple[Epoch, str, int, str]:
+    return item.reservation.epoch, item.reservation.role, item.reservation.version, item.key.keyid
+
+
+def _deadline(timeout_seconds: float) -> Callable[[], float]:
+    """A function that gives the seconds that remain, and raises DeadlineError once there are none."""
+    end = time.monotonic() + timeout_seconds
+
+    def remaining() -> float:
+        seconds = end - time.monotonic()
+        if seconds <= 0:
+            raise DeadlineError(
+                "No time was left to sign. Send the same batch again, with a later deadline or in parts.",
+                reason=Reason.DEADLINE_TOO_SHORT,
+            )
+        return seconds
+
+    return remaining

@@ -1,0 +1,153 @@
+"""Metadata files in a directory, as a web server could serve it.
+
+A file is written under a temporary name and made durable before it gets its own, so that it is whole or absent. A
+versioned file gets its name with ``link``, which never overwrites; the timestamp with ``rename``, which replaces in one
+step. The directory itself is made durable before a call returns.
+
+All names are opened relative to the directory, never through a symbolic link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
+from wharfinger_daemon.metadata.ports import VersionedFile, another_content, file_name
+
+T = TypeVar("T")
+
+_UNFINISHED = ".unfinished"
+# O_NONBLOCK: opening a FIFO must not wait for a writer.
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class MetadataDirectory:
+    """``metadata.ports.MetadataStore`` on a directory of a local file system, which must exist."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._locked: int | None = None
+
+    async def read(self, role: str, version: int) -> bytes | None:
+        name = file_name(role, version)
+        return await self._in_directory(lambda directory: _read(directory, name))
+
+    async def add(self, files: Sequence[VersionedFile]) -> None:
+        await self._in_directory(lambda directory: _add(directory, files))
+
+    async def replace_timestamp(self, content: bytes) -> None:
+        await self._in_directory(lambda directory: _replace(directory, file_name("timestamp", 0), content))
+
+    async def lock(self) -> None:
+        """Also removes what a killed publisher left half written."""
+        if self._locked is not None:
+            raise self._busy()
+        self._locked = await asyncio.to_thread(self._take_lock)
+        await self._in_directory(_sweep)
+
+    async def unlock(self) -> None:
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
+
+    def _take_lock(self) -> int:
+        # The lock belongs to the open directory: the kernel lets go of it when the process ends, however it ends.
+        with self._errors_told():
+            directory = os.open(self._path, _DIRECTORY)
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(directory)
+                raise self._busy() from error
+            return directory
+
+    async def _in_directory(self, work: Callable[[int], T]) -> T:
+        return await asyncio.to_thread(self._work, work)
+
+    def _work(self, work: Callable[[int], T]) -> T:
+        with self._errors_told():
+            directory = os.open(self._path, _DIRECTORY)
+            try:
+                return work(directory)
+            finally:
+                os.close(directory)
+
+    @contextlib.contextmanager
+    def _errors_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UnavailableError(
+                f"The metadata directory {self._path} cannot be used: {error.strerror or error}. Look at the disk and "
+                "at the permissions, then retry.",
+                reason=Reason.STORE_UNAVAILABLE,
+            ) from error
+
+    def _busy(self) -> StartupError:
+        return StartupError(
+            f"Another publisher works on the metadata directory {self._path}. Stop the other daemon, or configure "
+            "another directory.",
+            reason=Reason.PUBLISHER_RUNNING,
+        )
+
+
+def _read(directory: int, name: str) -> bytes | None:
+    try:
+        descriptor = os.open(name, _READ, dir_fd=directory)
+    except OSError as error:
+        # A name that is too long, or a link, names no metadata file either.
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG):
+            return None
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def _add(directory: int, files: Sequence[VersionedFile]) -> None:
+    for file in files:
+        name = file_name(file.role, file.version)
+        with _durable(directory, name, file.content) as unfinished:
+            try:
+                os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
+            except FileExistsError as error:
+                if _read(directory, name) != file.content:
+                    raise another_content(name) from error
+    os.fsync(directory)
+
+
+def _replace(directory: int, name: str, content: bytes) -> None:
+    with _durable(directory, name, content) as unfinished:
+        os.rename(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
+    os.fsync(directory)
+
+
+@contextlib.contextmanager
+def _durable(directory: int, name: str, content: bytes) -> Iterator[str]:
+    """A file with this content under a temporary name, which is gone afterwards."""
+    unfinished = f".{name}.{secrets.token_hex(8)}{_UNFINISHED}"
+    descriptor = os.open(unfinished, _CREATE, 0o644, dir_fd=directory)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield unfinished
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=directory)
+
+
+def _sweep(directory: int) -> None:
+    for name in os.listdir(directory):
+        if name.startswith(".") and name.endswith(_UNFINISHED):
+            os.unlink(name, dir_fd=directory)

@@ -1,0 +1,155 @@
+"""One worker process, seen from the supervisor."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Self
+
+from wharfinger_hsm.errors import error_from_wire
+from wharfinger_hsm.messages import (
+    LENGTH,
+    Failed,
+    Generate,
+    Keys,
+    ListKeys,
+    ProtocolError,
+    Ready,
+    Reply,
+    Request,
+    Sign,
+    Signed,
+    Start,
+    checked_length,
+    frame,
+    read_reply,
+)
+from wharfinger_hsm.model import TokenSettings
+
+# Isolated: neither the environment nor the current directory can change what the worker imports.
+WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "wharfinger_hsm.worker")
+
+_MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+
+class WorkerLostError(Exception):
+    """The worker ended, or spoke nonsense. What it was asked may have happened or not."""
+
+
+class WorkerProcess:
+    """A worker that is logged in. It has one request at a time; after `WorkerLostError` it can only be killed."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.ended: asyncio.Task[int] = asyncio.ensure_future(process.wait())
+        """Done when the process is. Await it shielded."""
+
+    @classmethod
+    async def launch(cls, command: Sequence[str], settings: TokenSettings) -> Self:
+        """Starts a process and waits until it is logged in; the caller sets the deadline by cancelling.
+
+        Raises the worker's own `HsmError`, or `WorkerLostError` when it ends or speaks nonsense first.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=PIPE,
+                stdout=PIPE,
+                env=_MINIMAL_ENVIRONMENT | dict(settings.environment),
+                # Out of the terminal's reach: Ctrl-C is the daemon's to handle.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerLostError(f"The worker could not be started: {error.strerror}.") from error
+        worker = cls(process)
+        try:
+            await worker._log_in(settings)
+        except BaseException:
+            await worker.kill()
+            raise
+        return worker
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    async def call(self, request: Request) -> Reply:
+        """Sends a request and waits for the reply that belongs to it, or `Failed`. Raises `WorkerLostError`."""
+        reply = await self._exchange(frame(request))
+        if not _answers(request, reply):
+            raise WorkerLostError("The worker answered something that was not asked.")
+        return reply
+
+    async def kill(self) -> None:
+        """Ends the process now. A call that hangs in a module leaves no other way."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._reap()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Lets the worker log out and end by closing its standard input, then kills it."""
+        self._stdin.close()
+        await asyncio.wait({self.ended}, timeout=grace_seconds)
+        await self.kill()
+
+    async def _log_in(self, settings: TokenSettings) -> None:
+        start = Start(
+            module=str(settings.module.absolute()),
+            token_label=settings.token_label,
+            pin_file=str(settings.pin_file.absolute()),
+            parent=os.getpid(),
+        )
+        match await self._exchange(frame(start)):
+            case Ready():
+                return
+            case Failed(_, error, message):
+                raise error_from_wire(error, message)
+            case _:
+                raise WorkerLostError("The worker answered something that was not asked.")
+
+    async def _exchange(self, request: bytes) -> Reply:
+        stdout = self._process.stdout
+        assert stdout is not None
+        try:
+            self._stdin.write(request)
+            await self._stdin.drain()
+            prefix = await stdout.readexactly(LENGTH.size)
+            body = await stdout.readexactly(checked_length(LENGTH.unpack(prefix)[0]))
+            return read_reply(body)
+        except ProtocolError as error:
+            raise WorkerLostError(f"The worker broke the protocol: {error}") from error
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            raise WorkerLostError("The worker ended.") from error
+
+    async def _reap(self) -> None:
+        """Waits for the end of the process, and closes both pipes."""
+        await asyncio.shield(self.ended)
+        assert self._process.stdout is not None
+        # What nobody read keeps its pipe open. The limit is for a module that left a child holding the other end.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._process.stdout.read(), timeout=1)
+        self._stdin.close()
+        with suppress(ConnectionError):
+            await self._stdin.wait_closed()
+
+    @property
+    def _stdin(self) -> asyncio.StreamWriter:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+
+def _answers(request: Request, reply: Reply) -> bool:
+    if isinstance(reply, Ready) or reply.number != request.number:
+        return False
+    match request, reply:
+        case _, Failed():
+            return True
+        case Sign(_, items), Signed(_, signatures):
+            return len(items) == len(signatures)
+        case Generate(), Keys(_, keys):
+            return len(keys) == 1
+        case ListKeys(), Keys():
+            return True
+    return False
