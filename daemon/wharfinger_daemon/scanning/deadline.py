@@ -49,13 +49,20 @@ class AlarmDeadline:
         if seconds <= 0:
             raise Overrun
         try:
-            self._armed = True
-            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_SECONDS)
-            return function()
-        finally:
-            # From here on a late alarm does nothing.
-            self._armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            try:
+                self._armed = True
+                signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_SECONDS)
+                return function()
+            finally:
+                self._disarm()
+        except Overrun:
+            # The alarm may have rung while it was being turned off; the next one is far away.
+            self._disarm()
+            raise
+
+    def _disarm(self) -> None:
+        self._armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class WatchedDeadline:

@@ -12,11 +12,12 @@ from wharfinger_daemon.scanning.archives import ArchiveLimits, open_artifact
 from wharfinger_daemon.scanning.archives.names import printable
 from wharfinger_daemon.scanning.deadline import Deadline, Overrun
 from wharfinger_daemon.scanning.model import Examination, Finding, Subject, Unread
-from wharfinger_daemon.scanning.plugin import Check, Evidence, Member, ScanContext, excerpt
+from wharfinger_daemon.scanning.plugin import Anomaly, Check, Evidence, Member, ScanContext, excerpt
 
 _RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RULE_CHARACTERS = 64
 _MESSAGE_CHARACTERS = 500
+_MAX_LINE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ class _Run:
         """Shows one member."""
         self._collect(lambda: self._check.member(member), member)
 
-    def finish(self, anomalies: Sequence[object]) -> None:
+    def finish(self, anomalies: Sequence[Anomaly]) -> None:
         """Shows the anomalies, and says that this was all."""
-        self._collect(lambda: self._check.anomalies(tuple(anomalies)), None)  # type: ignore[arg-type]
+        self._collect(lambda: self._check.anomalies(tuple(anomalies)), None)
         self._collect(self._check.end, None)
 
     def _collect(self, examine: Callable[[], Iterator[Evidence]], member: Member | None) -> None:
@@ -137,7 +138,7 @@ class _Run:
         if out or len(self.unread) >= self._limits.failures_per_check:
             self._out = True
 
-    def _keep(self, evidence: Evidence, member: Member | None) -> None:
+    def _keep(self, evidence: object, member: Member | None) -> None:
         if not isinstance(evidence, Evidence) or not _is_rule(evidence.rule):
             raise TypeError("it yielded something that is no Evidence with a rule in kebab case")
         kept = self._kept.get(evidence.rule, 0)
@@ -149,7 +150,7 @@ class _Run:
     def _finding(self, evidence: Evidence, member: Member | None) -> Finding:
         own = "" if member is None else member.name
         name = own if evidence.member is None else printable(evidence.member)
-        line = evidence.line if evidence.line > 0 else 0
+        line = min(max(0, evidence.line), _MAX_LINE)
         shown = evidence.excerpt
         if shown is None:
             shown = _line_of(member, line) if member is not None and name == member.name else ""

@@ -54,7 +54,7 @@ def load_checks(points: Iterable[EntryPoint] | None = None) -> LoadedChecks:
             check = _loaded(point)
             if check.name in checks:
                 raise ValueError(f"another check is called '{check.name}'")
-        except Exception as error:  # noqa: BLE001 - a plug-in can raise anything when it is imported
+        except Exception as error:
             why = f"{type(error).__name__}: {error}"
             if point.value.startswith(_BUILT_IN):
                 raise BuiltInCheckError(f"The built-in check '{point.name}' does not load: {why}.") from error
@@ -68,6 +68,8 @@ def _loaded(point: EntryPoint) -> Check:
     made: object = point.load()()
     if not isinstance(made, Check):
         raise TypeError(f"'{point.value}' is not a check: it lacks a part of wharfinger_daemon.scanning.plugin.Check")
+    if not (isinstance(made.name, str) and isinstance(made.version, str) and made.name and made.version):
+        raise TypeError(f"'{point.value}' has no name or no version")
     return made
 
 
@@ -85,7 +87,7 @@ def rule_set_version(checks: Sequence[Check]) -> str:
     return digest.hexdigest()
 
 
-def _update(digest: "hashlib._Hash", *fields: str) -> None:
+def _update(digest: hashlib._Hash, *fields: str) -> None:
     """Adds fields with their lengths, so that no two lists give the same bytes."""
     for field in (str(len(fields)), *fields):
         encoded = field.encode()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, tuple_, update
+from sqlalchemy import BigInteger, Connection, Select, String, and_, bindparam, column, insert, select, update, values
 
 from wharfinger_daemon.errors import RefusedError
 from wharfinger_daemon.signing.ledger import (
@@ -25,7 +25,7 @@ from wharfinger_daemon.signing.ledger import (
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.schema import ledger_entries, ledger_floors, ledger_signatures
 
-_ENTRIES_AT_ONCE = 500  # SQLite's oldest limit on the parameters of one statement is 999, two for each.
+_ENTRIES_AT_ONCE = 400  # SQLite's oldest limit on the parameters of one statement is 999, and each takes two.
 
 
 @dataclass
@@ -128,26 +128,31 @@ def _by_epoch(reservations: Iterable[Reservation]) -> Iterator[tuple[Epoch, list
             yield epoch, versions[start : start + _ENTRIES_AT_ONCE]
 
 
-def _recorded(connection: Connection, reservations: Iterable[Reservation]) -> _Recorded:
+def _entries_of(epoch: Epoch, versions: Sequence[tuple[str, int]]) -> Select[int, str, int, bytes, str, bytes]:
+    """Entries and their signatures; without a signature the last two columns are null."""
     entries = ledger_entries.c
+    # A join finds each entry through the index. For "(role, version) IN (…)" SQLite reads all entries of the epoch.
+    wanted = values(column("role", String), column("version", BigInteger), name="wanted").data(versions).cte("wanted")
+    return (
+        select(
+            entries.id,
+            entries.role,
+            entries.version,
+            entries.digest,
+            ledger_signatures.c.keyid,
+            ledger_signatures.c.signature,
+        )
+        .select_from(wanted)
+        .join(ledger_entries, and_(entries.role == wanted.c.role, entries.version == wanted.c.version))
+        .outerjoin(ledger_signatures, ledger_signatures.c.entry_id == entries.id)
+        .where(entries.repository == epoch.repository, entries.epoch == epoch.number)
+    )
+
+
+def _recorded(connection: Connection, reservations: Iterable[Reservation]) -> _Recorded:
     recorded = _Recorded({}, {})
     for epoch, versions in _by_epoch(reservations):
-        query = (
-            select(
-                entries.id,
-                entries.role,
-                entries.version,
-                entries.digest,
-                ledger_signatures.c.keyid,
-                ledger_signatures.c.signature,
-            )
-            .join_from(ledger_entries, ledger_signatures, isouter=True)
-            .where(
-                entries.repository == epoch.repository,
-                entries.epoch == epoch.number,
-                tuple_(entries.role, entries.version).in_(versions),
-            )
-        )
+        query = _entries_of(epoch, versions)
         for entry, role, version, digest, keyid, signature in connection.execute(query):
             recorded.entries[(epoch, role), version] = (entry, digest)
             if keyid is not None:

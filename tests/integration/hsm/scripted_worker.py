@@ -1,1 +1,128 @@
-"""A worker that misbehaves as told: `scripted_worker.py MODE MARKER`. It adds a line to MARKER each time that it starts.
+"""A worker that misbehaves: `scripted_worker.py MODE MARKER`. It adds a line to MARKER each time that it starts."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from wharfinger_hsm.memory_token import MemoryToken
+from wharfinger_hsm.messages import Failed, Keys, Ready, Reply, Signed, Start, read_frame, read_request
+from wharfinger_hsm.worker import claim_pipes, send, serve
+
+Behaviour = Callable[[BinaryIO, BinaryIO], None]
+
+
+def wrong_pin(requests: BinaryIO, replies: BinaryIO) -> None:
+    send(replies, Failed(0, "wrong-pin", "The token refused the PIN."))
+
+
+def crash_at_start(requests: BinaryIO, replies: BinaryIO) -> None:
+    pass
+
+
+def crash_on_request(requests: BinaryIO, replies: BinaryIO) -> None:
+    send(replies, Ready())
+    read_frame(requests)
+
+
+def silent(requests: BinaryIO, replies: BinaryIO) -> None:
+    time.sleep(60)
+
+
+def garbage_at_start(requests: BinaryIO, replies: BinaryIO) -> None:
+    replies.write(b"\x00\x00\x00\x07garbage")
+    replies.flush()
+    time.sleep(60)
+
+
+def keys_at_start(requests: BinaryIO, replies: BinaryIO) -> None:
+    send(replies, Keys(1, []))
+
+
+def later(behave: Behaviour) -> Behaviour:
+    """The first worker logs in, and dies on its first request; those after it do as they are told."""
+    return lambda requests, replies: (crash_on_request if starts() == 1 else behave)(requests, replies)
+
+
+def answering(reply: Callable[[int], bytes | Reply]) -> Behaviour:
+    def behave(requests: BinaryIO, replies: BinaryIO) -> None:
+        send(replies, Ready())
+        while (body := read_frame(requests)) is not None:
+            said = reply(read_request(body).number)
+            if isinstance(said, bytes):
+                replies.write(said)
+                replies.flush()
+            else:
+                send(replies, said)
+
+    return behave
+
+
+def report(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Says what the process was given."""
+    descriptors = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            descriptors[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # The directory's own descriptor.
+    given = {"environment": dict(os.environ), "descriptors": descriptors}
+    Path(sys.argv[2]).with_suffix(".json").write_text(json.dumps(given))
+    send(replies, Ready())
+    read_frame(requests)
+
+
+def printing(requests: BinaryIO, replies: BinaryIO) -> None:
+    """A token whose module prints to descriptor 1 and reads from descriptor 0, as vendors' do."""
+
+    def open_noisily(start: Start) -> MemoryToken:
+        os.write(1, b"Welcome to the vendor's module!\n")
+        assert os.read(0, 10) == b""
+        return MemoryToken()
+
+    serve(Start("", "", "", 0), open_noisily, requests, replies)
+
+
+MODES: dict[str, Behaviour] = {
+    "wrong-pin": wrong_pin,
+    "wrong-pin-later": later(wrong_pin),
+    "crash-at-start": crash_at_start,
+    "crash-at-start-later": later(crash_at_start),
+    "crash-on-request": crash_on_request,
+    "silent": silent,
+    "silent-later": later(silent),
+    "garbage-at-start": garbage_at_start,
+    "keys-at-start": keys_at_start,
+    "garbage": answering(lambda number: b"\x00\x00\x00\x07garbage"),
+    "huge-frame": answering(lambda number: b"\xff\xff\xff\xff"),
+    "endless": answering(lambda number: b"\xff" * 1_000_000),
+    "empty-frame": answering(lambda number: b"\x00\x00\x00\x00"),
+    "ready-again": answering(lambda number: Ready()),
+    "wrong-number": answering(lambda number: Signed(number + 1, [b"signature"])),
+    "wrong-count": answering(lambda number: Signed(number, [b"one", b"two"])),
+    "wrong-kind": answering(lambda number: Keys(number, [])),
+    "unknown-error": answering(lambda number: Failed(number, "from-the-future", "A worker of the future failed.")),
+    "bad-signature": answering(lambda number: Failed(number, "signature-invalid", "The signature is invalid.")),
+    "report": report,
+    "printing": printing,
+}
+
+
+def starts() -> int:
+    return len(Path(sys.argv[2]).read_text().splitlines())
+
+
+def main() -> None:
+    requests, replies = claim_pipes()
+    with requests, replies, Path(sys.argv[2]).open("a") as marker:
+        marker.write(f"{os.getpid()}\n")
+        marker.flush()
+        read_frame(requests)
+        MODES[sys.argv[1]](requests, replies)
+
+
+if __name__ == "__main__":
+    main()

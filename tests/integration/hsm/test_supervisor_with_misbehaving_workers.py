@@ -49,10 +49,10 @@ async def test_a_refused_pin_at_a_replacement_is_tried_once(
     assert 2 == worker.starts
 
 
-async def test_a_refused_pin_ends_the_replacing_of_all_workers(
-    script: Any, no_token: TokenSettings, start_supervisor: Any, item: SigningItem, eventually: Eventually
+async def test_a_pin_refused_to_the_second_worker_stops_the_start(
+    script: Any, no_token: TokenSettings, start_supervisor: Any
 ) -> None:
-    """`wrong-pin-later` lets only its first worker in, so the second place meets the refusal while the first is healthy."""
+    """`wrong-pin-later` lets only its first worker in: the second place meets the refusal."""
     worker = script("wrong-pin-later")
 
     with pytest.raises(WrongPinError):
@@ -69,8 +69,9 @@ async def test_nonsense_instead_of_a_log_in_stops_the_start(
         await start_supervisor(no_token, worker_command=script(mode).command)
 
 
-async def test_a_worker_that_never_logs_in_is_killed(script: Any, no_token: TokenSettings, start_supervisor: Any) ->
-None:
+async def test_a_worker_that_never_logs_in_is_killed(
+    script: Any, no_token: TokenSettings, start_supervisor: Any
+) -> None:
     worker = script("silent")
 
     with pytest.raises(TokenUnavailableError, match=r"did not log in within 1 seconds"):
@@ -81,8 +82,9 @@ None:
             os.kill(int(pid), 0)
 
 
-async def test_a_worker_command_that_does_not_exist_stops_the_start(no_token: TokenSettings, start_supervisor: Any) ->
-None:
+async def test_a_worker_command_that_does_not_exist_stops_the_start(
+    no_token: TokenSettings, start_supervisor: Any
+) -> None:
     with pytest.raises(TokenUnavailableError, match="could not be started"):
         await start_supervisor(no_token, worker_command=("/nonexistent/worker",))
 
@@ -176,7 +178,7 @@ async def test_calls_are_refused_at_once_while_replacing_fails(
 async def test_a_caller_in_a_hurry_kills_no_worker(
     softhsm: Any, start_supervisor: Any, worker_pids: Any, eventually: Eventually
 ) -> None:
-    """The deadline is the caller's choice, the allowance is ours: short deadlines must not be a way to stop the signing."""
+    """The deadline is the caller's choice, the allowance is ours: short deadlines must not stop the signing."""
     supervisor = await start_supervisor(softhsm.settings, limits=replace(LIMITS, allowance=20.0))
     key = await supervisor.generate(KeyAlgorithm.ECDSA_P256, "online")
     signed = SigningItem(key.public_key, Digest(b"d" * 32))
@@ -210,8 +212,9 @@ async def test_more_waiting_requests_than_allowed_are_refused(
     assert all(isinstance(result, Exception) for result in await asyncio.gather(*calls, return_exceptions=True))
 
 
-async def test_closing_fails_the_calls_that_wait(softhsm: Any, start_supervisor: Any, worker_pids: Any, item:
-SigningItem) -> None:
+async def test_closing_fails_the_calls_that_wait(
+    softhsm: Any, start_supervisor: Any, worker_pids: Any, item: SigningItem
+) -> None:
     supervisor = await start_supervisor(softhsm.settings, limits=replace(LIMITS, stop=0.1))
     os.kill(*worker_pids(supervisor), signal.SIGSTOP)
     calls = [asyncio.create_task(supervisor.sign([item], timeout_seconds=20)) for _ in range(3)]

@@ -254,9 +254,8 @@ def attribute(value: Value, name: str) -> Value:
     if value.path and name == "__dict__":
         return value
     if value.path:
-        return Value(
-            path=f"{value.path}.{name}", items=(value,) if value.items or value.taints else (), taints=value.taints
-        )
+        items = (value,) if value.items or value.taints else ()
+        return Value(path=f"{value.path}.{name}", items=items, taints=value.taints, assembled=value.assembled)
     return made_from((value,)) if value.taints or value.items or value.constant is not None else UNKNOWN
 
 

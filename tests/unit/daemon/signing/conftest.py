@@ -1,8 +1,9 @@
 """A small repository whose keys the tests have: offline keys as signers, the online key in memory."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,7 @@ from tuf.api.metadata import (
 )
 
 from wharfinger_daemon.clock import FixedClock
+from wharfinger_daemon.signing.facts import parse, read
 from wharfinger_daemon.signing.memory_keys import MemoryKeys
 from wharfinger_daemon.signing.memory_ledger import MemoryLedger
 from wharfinger_daemon.signing.model import Caller, PreparedItem, SigningGrant, SigningItem, SigningPolicy
@@ -136,8 +138,8 @@ def canonical_bytes(signed):
 def path_in(role, number=0):
     """The nth path that hashes into a bin."""
     succinct = SuccinctRoles(["key"], 1, BIT_LENGTH, "bins")
-    paths = (f"packages/{candidate}.whl" for candidate in range(10_000))
-    return [path for path in paths if succinct.get_role_for_target(path) == role][number]
+    paths = (f"packages/{candidate}.whl" for candidate in count())
+    return next(islice((path for path in paths if succinct.get_role_for_target(path) == role), number, None))
 
 
 class CountingObserver:
@@ -188,15 +190,9 @@ class Bench:
         return SigningItem(repository, role, signed if isinstance(signed, bytes) else canonical_bytes(signed), keyid)
 
     def prepared(self, signed, role, **changes):
-        from wharfinger_daemon.signing.facts import parse, read
-
         content = canonical_bytes(signed)
         facts = read(parse(content), role, self.policy).facts
-        if changes:
-            from dataclasses import replace
-
-            facts = replace(facts, **changes)
-        return PreparedItem("pypi", facts, content)
+        return PreparedItem("pypi", replace(facts, **changes), content)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from securesystemslib.signer import Signature as TufSignature
 from securesystemslib.signer import SSlibKey
-from tuf.api.metadata import Delegations, SuccinctRoles, TargetFile
+from tuf.api.metadata import Delegations, SuccinctRoles
 
 from wharfinger_daemon.errors import (
     DeadlineError,
@@ -142,7 +142,8 @@ async def test_expiry_has_an_upper_bound_for_each_type(bench_of, maker, role_typ
     assert Reason.EXPIRY_BEYOND_CEILING == error.reason
     metadata.expires = maker.expires(hours=1)
     [lint] = await bench.lint(bench.item(metadata, role))
-    assert lint.reason in ("", Reason.KEY_NOT_HELD)
+    online = role_type not in (RoleType.ROOT, RoleType.TARGETS)
+    assert ("" if online else Reason.KEY_NOT_HELD) == lint.reason
 
 
 async def test_what_has_expired_already_may_be_signed_again(bench):
@@ -316,9 +317,20 @@ async def test_any_scheme_of_the_token_signs(bench_of, maker, sign_metadata):
     maker.online_key.verify_signature(TufSignature(signature.keyid, signature.signature.hex()), item.signed)
 
 
-async def test_many_targets_are_all_checked(bench, path_of):
+@pytest.mark.parametrize("place", [0, 25, 50])
+async def test_every_target_is_checked(bench, path_of, place):
     paths = [path_of("bins-0", number) for number in range(50)]
-    metadata = bench.maker.bin("bins-0", paths=paths)
-    metadata.targets["zz"] = TargetFile(1, {"sha256": "0" * 64}, "zz")
-    result = await bench.lint(bench.item(metadata, "bins-0"))
-    assert result[0].reason in ("", Reason.TARGET_OUTSIDE_BIN)
+    paths.insert(place, path_of("bins-1"))
+    error = await refusal(bench, bench.item(bench.maker.bin("bins-0", paths=paths), "bins-0"), kind=InvalidRequestError)
+    assert Reason.TARGET_OUTSIDE_BIN == error.reason
+
+
+async def test_targets_may_be_online_in_a_repository_without_bins(bench_of, maker, sign_metadata):
+    """As other software keeps it: one online key for all but root, and any path in targets."""
+    root = maker.root()
+    root.add_key(maker.online_key, "targets")
+    maker.put_root(root)
+    del maker.source.files["targets", 1]
+    bench = await bench_of(maker)
+    [signature] = await bench.sign(bench.item(maker.bin(paths=["any/path", "another"]), "targets"))
+    assert ("targets", maker.online_key.keyid) == (signature.role, signature.keyid)

@@ -1,0 +1,84 @@
+"""The token's keys as the signing domain sees them."""
+
+import hashlib
+
+import pytest
+
+from wharfinger_daemon.custody.token_keys import HsmKeys
+from wharfinger_daemon.errors import OverloadedError, Reason, RefusedError, UnavailableError
+from wharfinger_daemon.signing.keys import TokenRequest
+from wharfinger_hsm import errors as hsm
+from wharfinger_hsm.memory_token import MemoryToken
+from wharfinger_hsm.model import KeyAlgorithm
+
+
+class WorkersOnOneToken:
+    """Implements ``HsmWorkers`` on a token in memory; raises ``error`` if there is one."""
+
+    def __init__(self):
+        self.token = MemoryToken()
+        self.error = None
+
+    async def keys(self):
+        return self._answer(self.token.keys)
+
+    async def sign(self, items, *, timeout_seconds):
+        return self._answer(lambda: self.token.sign(items))
+
+    def _answer(self, ask):
+        if self.error is not None:
+            raise self.error
+        return ask()
+
+
+@pytest.fixture
+def workers():
+    workers = WorkersOnOneToken()
+    yield workers
+    workers.token.close()
+
+
+async def test_keys_are_known_by_value(workers):
+    keys = {workers.token.generate(algorithm, algorithm).public_key for algorithm in ("ecdsa-p256", "ed25519")}
+    assert keys == await HsmKeys(workers).public_keys()
+
+
+async def test_digests_and_messages_are_signed_in_one_call(workers):
+    ecdsa = workers.token.generate(KeyAlgorithm.ECDSA_P256, "one").public_key
+    eddsa = workers.token.generate(KeyAlgorithm.ED25519, "two").public_key
+    signatures = await HsmKeys(workers).sign(
+        [
+            TokenRequest(ecdsa, hashlib.sha256(b"a").digest(), prehashed=True),
+            TokenRequest(eddsa, b"a", prehashed=False),
+        ],
+        timeout_seconds=1,
+    )
+    assert 2 == len(set(signatures))
+    assert 64 == len(signatures[1])
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "reason"),
+    [
+        (hsm.TokenUnavailableError("x"), UnavailableError, Reason.TOKEN_UNAVAILABLE),
+        (hsm.KeyNotFoundError("x"), UnavailableError, Reason.TOKEN_UNAVAILABLE),
+        (hsm.WrongPinError("x"), UnavailableError, Reason.TOKEN_UNAVAILABLE),
+        (hsm.TokenMissingError("x"), UnavailableError, Reason.TOKEN_UNAVAILABLE),
+        (hsm.SignatureInvalidError("x"), UnavailableError, Reason.SIGNATURE_INVALID),
+        (hsm.OverloadedError("x"), OverloadedError, Reason.TOO_MANY_CONCURRENT_REQUESTS),
+        (hsm.UnsupportedItemError("x"), RefusedError, Reason.KEY_NOT_HELD),
+    ],
+)
+async def test_errors_of_the_token_become_ours_and_keep_its_words_for_the_log(workers, error, kind, reason):
+    workers.error = error
+    keys = HsmKeys(workers)
+    for call in (keys.public_keys(), keys.sign([], timeout_seconds=1)):
+        with pytest.raises(kind) as caught:
+            await call
+        assert reason == caught.value.reason
+        assert error is caught.value.__cause__
+
+
+async def test_digest_of_a_length_that_no_key_takes_is_refused(workers):
+    with pytest.raises(RefusedError):
+        await HsmKeys(workers).sign([TokenRequest(b"key", b"short", prehashed=True)], timeout_seconds=1)

@@ -1,0 +1,172 @@
+"""What a CDN reads: statuses and headers that caches can trust, over a real socket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+
+from tests.support.daemon_process import free_port
+from wharfinger_daemon.errors import NotFoundError, Reason, UnavailableError
+from wharfinger_daemon.http.administration import build_administration_app
+from wharfinger_daemon.http.public import Readiness, build_public_app
+from wharfinger_daemon.http.server import HttpServer
+from wharfinger_daemon.metadata.reading import MetadataFile
+from wharfinger_daemon.telemetry import Metrics
+
+FILES = {("root", 1): b"root one", ("timestamp", 0): b"now", ("bins-0a", 7): b"bin"}
+ETAG = "0" * 64
+
+
+class ScriptedReader:
+    """Has the files above; ``broken`` as soon as the store is."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    async def get(self, role: str, version: int = 0, *, if_none_match: str = "") -> MetadataFile:
+        if self.broken:
+            raise UnavailableError("The disk is gone.", reason=Reason.STORE_UNAVAILABLE)
+        if (role, version) not in FILES:
+            raise NotFoundError("It is not there.", reason=Reason.METADATA_NOT_FOUND)
+        return MetadataFile(version=version, etag=ETAG, content=FILES[role, version])
+
+
+class Harness:
+    """A server on a port of its own."""
+
+    def __init__(self, targets: Path) -> None:
+        self.reader = ScriptedReader()
+        self.state = Readiness(ready=True)
+        self.port = free_port()
+        app = build_public_app(
+            self.reader,  # type: ignore[arg-type]
+            self._readiness,
+            timestamp_max_age_seconds=10,
+            targets_directory=targets,
+        )
+        self.server = HttpServer(app, f"127.0.0.1:{self.port}")
+
+    async def _readiness(self) -> Readiness:
+        return self.state
+
+    async def ask(self, path: str, method: str = "GET", **headers: str) -> Any:
+        import asyncio
+
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return await asyncio.to_thread(
+            lambda: urllib3.request(method, url, headers=named, retries=False, redirect=False)
+        )
+
+
+@pytest.fixture
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "a.whl").write_bytes(b"wheel")
+    running = Harness(tmp_path)
+    await running.server.start()
+    try:
+        yield running
+    finally:
+        await running.server.stop()
+
+
+async def test_a_versioned_file_may_be_kept_for_ever(harness: Harness) -> None:
+    reply = await harness.ask("/metadata/1.root.json")
+    assert (200, b"root one") == (reply.status, reply.data)
+    assert "public, max-age=31536000, immutable" == reply.headers["cache-control"]
+    assert f'"{ETAG}"' == reply.headers["etag"]
+    assert "metadata root" == reply.headers["surrogate-key"]
+
+
+async def test_the_timestamp_lives_for_seconds(harness: Harness) -> None:
+    reply = await harness.ask("/metadata/timestamp.json")
+    assert (200, "public, max-age=10") == (reply.status, reply.headers["cache-control"])
+
+
+@pytest.mark.parametrize("held", [f'"{ETAG}"', f'W/"{ETAG}"', f'"other", "{ETAG}"', "*"])
+async def test_a_current_copy_is_not_sent_again(harness: Harness, held: str) -> None:
+    reply = await harness.ask("/metadata/timestamp.json", if_none_match=held)
+    assert (304, b"") == (reply.status, reply.data)
+    assert f'"{ETAG}"' == reply.headers["etag"]
+
+
+async def test_another_copy_is_replaced(harness: Harness) -> None:
+    assert 200 == (await harness.ask("/metadata/timestamp.json", if_none_match='"x"')).status
+
+
+async def test_a_range_gets_the_whole_file(harness: Harness) -> None:
+    reply = await harness.ask("/metadata/1.root.json", range="bytes=0-1")
+    assert (200, b"root one") == (reply.status, reply.data)
+
+
+async def test_head_has_the_headers_and_no_content(harness: Harness) -> None:
+    reply = await harness.ask("/metadata/1.root.json", "HEAD")
+    assert (200, b"", "8") == (reply.status, reply.data, reply.headers["content-length"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["2.root.json", "root.json", "0.timestamp.json", "01.root.json", "1.timestamp.json", "1.root", "..%2f1.root.json"],
+)
+async def test_what_is_missing_may_come_soon(harness: Harness, name: str) -> None:
+    reply = await harness.ask(f"/metadata/{name}")
+    assert (404, "public, max-age=10") == (reply.status, reply.headers["cache-control"])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_other_methods_are_not_allowed(harness: Harness, method: str) -> None:
+    reply = await harness.ask("/metadata/1.root.json", method)
+    assert (405, "no-store") == (reply.status, reply.headers["cache-control"])
+    assert "GET" in reply.headers["allow"]
+
+
+async def test_a_broken_store_is_said_and_not_cached(harness: Harness) -> None:
+    harness.reader.broken = True
+    reply = await harness.ask("/metadata/1.root.json")
+    assert (503, "no-store") == (reply.status, reply.headers["cache-control"])
+
+
+async def test_readiness_says_what_is_wrong(harness: Harness) -> None:
+    assert 200 == (await harness.ask("/readyz")).status
+    harness.state = Readiness(ready=False, problems=("signing: no token",))
+    reply = await harness.ask("/readyz")
+    assert 503 == reply.status
+    assert {"ready": False, "problems": ["signing: no token"]} == reply.json()
+    assert 200 == (await harness.ask("/healthz")).status
+
+
+async def test_a_target_is_found_by_its_name_and_by_its_hash(harness: Harness) -> None:
+    plain = await harness.ask("/targets/packages/a.whl")
+    hashed = await harness.ask(f"/targets/packages/{'a' * 64}.a.whl")
+    assert (b"wheel", b"wheel") == (plain.data, hashed.data)
+    assert ("no-cache", True) == (plain.headers["cache-control"], "immutable" in hashed.headers["cache-control"])
+
+
+@pytest.mark.parametrize(
+    "path", ["packages/absent.whl", "packages", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "a%00b", "x" * 5000]
+)
+async def test_nothing_but_target_files_is_served(harness: Harness, path: str) -> None:
+    assert 404 == (await harness.ask(f"/targets/{path}")).status
+
+
+async def test_a_link_out_of_the_targets_is_not_followed(harness: Harness, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to("/etc/passwd")
+    assert 404 == (await harness.ask("/targets/out")).status
+
+
+async def test_metrics_are_in_the_text_format_of_prometheus() -> None:
+    import asyncio
+
+    metrics = Metrics()
+    metrics.publications.inc()
+    port = free_port()
+    server = HttpServer(build_administration_app(metrics.registry), f"127.0.0.1:{port}")
+    await server.start()
+    reply = await asyncio.to_thread(urllib3.request, "GET", f"http://127.0.0.1:{port}/metrics")
+    await server.stop()
+    assert b"wharfinger_publications_total 1.0" in reply.data
