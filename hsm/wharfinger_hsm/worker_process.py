@@ -129,7 +129,9 @@ class WorkerProcess:
         assert self._process.stdout is not None
         # What nobody read keeps its pipe open. The limit is for a module that left a child holding the other end.
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.stdout.read(), timeout=1)
+            # Not wait_for(): before Python 3.12 it can lose a cancellation, and a slot would go on after its end.
+            async with asyncio.timeout(1):
+                await self._process.stdout.read()
         self._stdin.close()
         with suppress(ConnectionError):
             await self._stdin.wait_closed()

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import ScanSettings, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
-from wharfinger_daemon.sandbox.pool import SandboxPool, SandboxSettings
+from wharfinger_daemon.sandbox.layers import Layer
+from wharfinger_daemon.sandbox.pool import SandboxPool
+from wharfinger_daemon.sandbox.settings import SandboxSettings
+from wharfinger_daemon.scanning.archives.limits import ArchiveLimits
+from wharfinger_daemon.scanning.engine import EngineLimits
 from wharfinger_daemon.scanning.run import ScanPolicy
 from wharfinger_daemon.scanning.service import ScanService
 from wharfinger_daemon.storage.artifact_sources import ArtifactRoots, ArtifactSources
@@ -56,7 +60,7 @@ async def open_scanning(
 @asynccontextmanager
 async def open_sandbox(scan: ScanSettings) -> AsyncIterator[SandboxPool]:
     """The sandboxed workers, for as long as the context lasts."""
-    pool = SandboxPool(sandbox_settings(scan))
+    pool = SandboxPool(_sandbox_settings(scan))
     await pool.start()
     try:
         yield pool
@@ -64,6 +68,21 @@ async def open_sandbox(scan: ScanSettings) -> AsyncIterator[SandboxPool]:
         await pool.close()
 
 
-def sandbox_settings(scan: ScanSettings) -> SandboxSettings:
-    """The configuration in the sandbox's own words."""
-    raise NotImplementedError
+def _sandbox_settings(scan: ScanSettings) -> SandboxSettings:
+    required = set(SandboxSettings().required_layers)
+    if not scan.require_seccomp:
+        required.discard(Layer.SECCOMP)
+    if not scan.require_landlock:
+        required.discard(Layer.LANDLOCK)
+    return SandboxSettings(
+        workers=scan.workers,
+        job_seconds=scan.scan_timeout_seconds,
+        memory_bytes=scan.worker_memory_mib * _MEBIBYTE,
+        required_layers=frozenset(required),
+        limits=EngineLimits(
+            archive=ArchiveLimits(
+                total_bytes=scan.unpacked_max_mib * _MEBIBYTE, member_bytes=scan.member_max_mib * _MEBIBYTE
+            ),
+            check_seconds=scan.check_timeout_seconds,
+        ),
+    )

@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import HsmSettings, Settings, SigningSettings
 from wharfinger_daemon.custody.canary import TokenCanary
@@ -22,6 +24,8 @@ from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.telemetry import Metrics
 from wharfinger_hsm.supervisor import HsmSupervisor
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ async def open_signing(
         await load_trusted_repository(one.name, one.root_sha256, stores[one.name], clock)
         for one in settings.repositories
     ]
+    for one in trusted:
+        for role in one.expired_at(clock.now()):
+            log.error("expired", repository=one.name, role=role, message="Clients refuse it. Sign a new one offline.")
     service = SigningService(
         trusted, SqlLedger(database), keys, _policy(settings.signing), clock, MetricsObserver(metrics)
     )

@@ -18,7 +18,7 @@ class PublicationSigner:
         timeout_seconds: for each batch.
     """
 
-    def __init__(self, service: SigningService, repository: str, *, timeout_seconds: float) -> None:
+    def __init__(self, service: SigningService, repository: str, *, timeout_seconds: float = 60) -> None:
         self._service = service
         self._repository = repository
         self._timeout_seconds = timeout_seconds

@@ -7,10 +7,11 @@
     ports.py        what publishing needs: records, a store, a signer
     completion.py   from a prepared publication to what clients see
     waiting.py      changes that wait together and share one publication
-    publisher.py    the one who publishes and renews
+    repository.py   one repository: finish, publish, renew
+    publisher.py    the task that does so, for callers and by the clock
     published.py    what the published metadata says
     reading.py      answers to those who read
-    ceremony.py     the offline keys and metadata of a development repository
+    ceremony.py     the offline metadata of a development repository; ceremony_keys.py its keys
 
 Everything here is pure but for the ports. ``memory_store.py`` and ``memory_signer.py`` implement two of them in memory.
 """

@@ -58,7 +58,7 @@ class Engine:
         while the artifact itself was opened, ends up in ``unread``.
 
         Raises:
-            OSError: the file cannot be read.
+            ArtifactUnreadableError: the file cannot be read.
             MemoryError: the artifact itself needs too much memory.
         """
         started = time.monotonic()

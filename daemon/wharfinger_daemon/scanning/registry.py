@@ -68,8 +68,10 @@ def _loaded(point: EntryPoint) -> Check:
     made: object = point.load()()
     if not isinstance(made, Check):
         raise TypeError(f"'{point.value}' is not a check: it lacks a part of wharfinger_daemon.scanning.plugin.Check")
-    if not (isinstance(made.name, str) and isinstance(made.version, str) and made.name and made.version):
-        raise TypeError(f"'{point.value}' has no name or no version")
+    for attribute in ("name", "version"):
+        stated: object = getattr(made, attribute)
+        if not isinstance(stated, str) or not stated.isprintable() or not stated:
+            raise TypeError(f"'{point.value}' states no {attribute} that is a printable text")
     return made
 
 

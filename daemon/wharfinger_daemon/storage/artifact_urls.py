@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -129,10 +130,8 @@ class _Fetch:
         """Makes a blocked call on another thread return at once."""
         connected = self._connection.sock
         if connected is not None:
-            try:
+            with contextlib.suppress(OSError):  # It was closed already, which is what was wanted.
                 connected.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # It was closed already, which is what was wanted.
 
     def close(self) -> None:
         if self._response is not None:

@@ -28,7 +28,7 @@ class SqlPublications:
     ``publication_bins``.
 
     Args:
-        repository: its name in the configuration.
+        repository: its identity, the hexadecimal SHA-256 of its trusted root 1.
     """
 
     def __init__(self, database: Database, repository: str) -> None:

@@ -44,7 +44,12 @@ def keys_at_start(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def later(behave: Behaviour) -> Behaviour:
     """The first worker logs in, and dies on its first request; those after it do as they are told."""
-    return lambda requests, replies: (crash_on_request if starts() == 1 else behave)(requests, replies)
+
+    def behave_later(requests: BinaryIO, replies: BinaryIO) -> None:
+        first = starts() == 1
+        (crash_on_request if first else behave)(requests, replies)
+
+    return behave_later
 
 
 def answering(reply: Callable[[int], bytes | Reply]) -> Behaviour:
@@ -64,9 +69,9 @@ def answering(reply: Callable[[int], bytes | Reply]) -> Behaviour:
 def report(requests: BinaryIO, replies: BinaryIO) -> None:
     """Says what the process was given."""
     descriptors = {}
-    for name in os.listdir("/proc/self/fd"):
+    for path in Path("/proc/self/fd").iterdir():
         try:
-            descriptors[name] = os.readlink(f"/proc/self/fd/{name}")
+            descriptors[path.name] = str(path.readlink())
         except FileNotFoundError:
             continue  # The directory's own descriptor.
     given = {"environment": dict(os.environ), "descriptors": descriptors}

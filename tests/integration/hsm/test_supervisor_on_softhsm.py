@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from wharfinger_hsm.errors import (
     WrongPinError,
 )
 from wharfinger_hsm.memory_token import MemoryToken
-from wharfinger_hsm.model import Digest, KeyAlgorithm, Message, SigningItem, TokenKey, TokenSettings
+from wharfinger_hsm.model import Digest, KeyAlgorithm, Message, SigningItem, TokenKey
 from wharfinger_hsm.supervisor import HsmSupervisor
 from wharfinger_hsm.verification import verify
 
@@ -224,6 +225,7 @@ async def test_a_pin_that_turns_wrong_ends_the_replacing(
     supervisor = await start_supervisor(softhsm.settings)
     softhsm.pin_file.write_text("wrong-1234")
     os.kill(*worker_pids(supervisor), signal.SIGKILL)
+    await eventually(lambda: supervisor.restarts == 1)
 
     with pytest.raises(WrongPinError):
         await supervisor.keys()
@@ -241,6 +243,7 @@ async def test_a_pin_file_that_is_gone_and_back_recovers(
     supervisor = await start_supervisor(softhsm.settings)
     aside = softhsm.pin_file.rename(softhsm.pin_file.with_name("aside"))
     os.kill(*worker_pids(supervisor), signal.SIGKILL)
+    await eventually(lambda: supervisor.restarts == 1)
 
     with pytest.raises(TokenUnavailableError, match="PIN file"):
         await supervisor.keys()
@@ -250,21 +253,15 @@ async def test_a_pin_file_that_is_gone_and_back_recovers(
     assert [] == await supervisor.keys()
 
 
-def changed(settings: TokenSettings, **values: Any) -> TokenSettings:
-    from dataclasses import replace
-
-    return replace(settings, **values)
-
-
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda s, t: changed(s, module=t / "none.so"), ModuleMissingError, "There is no PKCS#11 module"),
-        (lambda s, t: changed(s, module=s.pin_file), ModuleMissingError, "cannot be loaded"),
-        (lambda s, t: changed(s, token_label="other"), TokenMissingError, "other"),
-        (lambda s, t: changed(s, pin_file=t / "none"), PinFileError, "cannot be read"),
+        (lambda s, t: replace(s, module=t / "none.so"), ModuleMissingError, "There is no PKCS#11 module"),
+        (lambda s, t: replace(s, module=s.pin_file), ModuleMissingError, "cannot be loaded"),
+        (lambda s, t: replace(s, token_label="other"), TokenMissingError, "other"),
+        (lambda s, t: replace(s, pin_file=t / "none"), PinFileError, "cannot be read"),
         (
-            lambda s, t: changed(s, environment={"SOFTHSM2_CONF": str(t / "none")}),
+            lambda s, t: replace(s, environment={"SOFTHSM2_CONF": str(t / "none")}),
             TokenUnavailableError,
             "SOFTHSM2_CONF",
         ),

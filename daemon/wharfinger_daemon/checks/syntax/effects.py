@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wharfinger_daemon.checks.syntax import catalogue, folding
-from wharfinger_daemon.checks.syntax.values import Constant, Taint, Value, made_from, taints_of
+from wharfinger_daemon.checks.syntax.values import UNKNOWN, Constant, Taint, Value, made_from, taints_of
 
 Report = Callable[[str, str], None]
 
@@ -17,12 +17,13 @@ _FEWEST_NAME_CHARACTERS = 4
 
 @dataclass(frozen=True)
 class Call:
-    """A call: ``path`` names the function, ``receiver`` is what a method belongs to."""
+    """A call: ``path`` names the function, ``receiver`` is what the method ``method`` belongs to."""
 
     path: str
     receiver: Value
     arguments: Sequence[Value]
     keywords: Mapping[str, Value] = field(default_factory=dict)
+    method: str = ""
 
     @property
     def inputs(self) -> tuple[Value, ...]:
@@ -37,7 +38,7 @@ class Call:
     @property
     def name(self) -> str:
         """The last part of the function's name."""
-        return self.path.rpartition(".")[2]
+        return self.method or self.path.rpartition(".")[2]
 
 
 class Effects:
@@ -127,8 +128,8 @@ class Effects:
     def _wrote(self, call: Call) -> None:
         taints = taints_of(call.inputs) & _HIDDEN
         if taints:
-            places = (call.receiver, *call.receiver.items[:1], *call.arguments[1:2])
-            self._written.extend((place, taints) for place in places)
+            places = (call.receiver, *call.receiver.items, *call.arguments[1:2])
+            self._written.extend((place, taints) for place in places if _is_place(place))
 
     def _written_among(self, inputs: Sequence[Value]) -> frozenset[Taint]:
         parts = [part for value in inputs for part in value.walk()]
@@ -158,11 +159,16 @@ def _result(call: Call) -> Value:
         extra.add(Taint.DOWNLOADED)
     if _opens(call) and catalogue.SECRET_FILES.search(made_from(call.inputs).visible):
         extra.add(Taint.SECRET)
-    inputs = (call.receiver, *call.inputs)
+    inputs = call.inputs if call.receiver is UNKNOWN else (call.receiver, *call.inputs)
     constant = _constant(call)
     if constant is None:
-        return made_from(inputs if call.receiver.path or call.receiver.items else call.inputs, call.path + "()", extra)
+        return made_from(inputs, call.path and call.path + "()", extra)
     return Value(constant=constant, taints=taints_of(inputs) | frozenset(extra), assembled=True)
+
+
+def _is_place(value: Value) -> bool:
+    """It may say where something was written; a bare module or function, or nothing known, does not."""
+    return value is not UNKNOWN and (value.constant is not None or not value.path or "(" in value.path)
 
 
 def _opens(call: Call) -> bool:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from itertools import pairwise
 
 from wharfinger_daemon.checks.syntax import catalogue, folding
 from wharfinger_daemon.checks.syntax.effects import Call, Effects
-from wharfinger_daemon.checks.syntax.values import UNKNOWN, Taint, Value, made_from, taints_of
+from wharfinger_daemon.checks.syntax.values import (
+    MOST_ELEMENTS,
+    UNKNOWN,
+    Taint,
+    Value,
+    attribute,
+    elements,
+    made_from,
+    taints_of,
+)
 
 _BUILTIN_NAMES = frozenset(dir(builtins)) | {"execfile", "unicode", "unichr"}
 _MAX_DEPTH = 120
-_MAX_COMPREHENSION = 20_000
 
 
 class BudgetSpentError(Exception):
     """The module is too large or too deep to be followed to its end."""
 
 
-class Expressions:
+class Expressions(ABC):
     """The half of the interpreter that knows expressions; statements are in ``interpreter``."""
 
     def __init__(self, effects: Effects, steps: int) -> None:
@@ -34,6 +43,7 @@ class Expressions:
             ast.Attribute: self._of_attribute,
             ast.Call: self._of_call,
             ast.BinOp: self._of_operation,
+            ast.UnaryOp: self._of_sign,
             ast.JoinedStr: self._of_joined_text,
             ast.FormattedValue: lambda node: self.evaluate(node.value),
             ast.Subscript: self._of_subscript,
@@ -87,21 +97,21 @@ class Expressions:
         if self._steps < 0:
             raise BudgetSpentError
 
+    @abstractmethod
     def call_local(self, function: Value, call: Call) -> Value:
         """Calls a function of the module itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run_source(self, code: Value) -> None:
         """Follows code that is given to exec as a constant."""
-        raise NotImplementedError
 
     def _of_parts(self, node: ast.expr) -> Value:
         """Displays, comparisons, conditionals: everything that merely has parts."""
         parts = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
-        if len(parts) > 64 and all(isinstance(part, ast.Constant) for part in parts) and _is_dull(parts):
-            return UNKNOWN
+        if len(parts) > 64 and all(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in parts):
+            return UNKNOWN  # A long table of words need not be remembered; one of numbers may be hidden text.
         values = [self.evaluate(part) for part in parts]
-        # A call to a whole environment makes {**os.environ} one, too.
+        # {**os.environ} is the whole environment, as a copy of it is.
         extra = [Taint.HOST] if any(value.path == "os.environ" for value in values) else []
         return made_from(values, extra=extra)
 
@@ -131,6 +141,12 @@ class Expressions:
         for operation, right in reversed(right_sides):
             value = _operated(operation, value, self.evaluate(right))
         return value
+
+    def _of_sign(self, node: ast.UnaryOp) -> Value:
+        value = self.evaluate(node.operand)
+        if isinstance(node.op, ast.USub) and isinstance(value.constant, int):
+            return Value(constant=-value.constant)
+        return made_from((value,))
 
     def _of_joined_text(self, node: ast.JoinedStr) -> Value:
         parts = [self.evaluate(part) for part in node.values]
@@ -176,7 +192,7 @@ class Expressions:
         source = self.evaluate(generator.iter)
         items = elements(source)
         simple = len(node.generators) == 1 and not generator.ifs and isinstance(generator.target, ast.Name)
-        if not simple or not items or len(items) > _MAX_COMPREHENSION:
+        if not simple or not items or len(items) > MOST_ELEMENTS:
             for each in node.generators:
                 self.bind_target(each.target, made_from((source,)))
             return made_from((source, self.evaluate(node.elt)))
@@ -211,7 +227,8 @@ class Expressions:
         keywords = {
             keyword.arg or f"**{index}": self.evaluate(keyword.value) for index, keyword in enumerate(node.keywords)
         }
-        call = Call(path=function.path, receiver=receiver, arguments=arguments, keywords=keywords)
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        call = Call(function.path, receiver, arguments, keywords, method)
         if function.assembled:
             self.effects.disguised(function.path)
         if function.function is not None or function.members is not None:
@@ -238,34 +255,13 @@ class Expressions:
 
     def _mapped(self, call: Call) -> Value:
         function, source = call.arguments
-        items = elements(source)[:_MAX_COMPREHENSION] or (made_from((source,)),)
+        items = elements(source)[:MOST_ELEMENTS] or (made_from((source,)),)
         results = []
         for item in items:
             self.spend(1)
             each = Call(path=function.path, receiver=UNKNOWN, arguments=[item])
             results.append(self.call_local(function, each) if function.function is not None else self._known_call(each))
         return made_from(results)
-
-
-def attribute(value: Value, name: str) -> Value:
-    """An attribute of a value."""
-    if value.members is not None and name in value.members:
-        return Value(function=value.members[name], taints=value.taints)
-    if value.path and name == "__dict__":
-        return value
-    if value.path:
-        items = (value,) if value.items or value.taints else ()
-        return Value(path=f"{value.path}.{name}", items=items, taints=value.taints, assembled=value.assembled)
-    return made_from((value,)) if value.taints or value.items or value.constant is not None else UNKNOWN
-
-
-def elements(value: Value) -> tuple[Value, ...]:
-    """What iterating over it gives, if that is known."""
-    if isinstance(value.constant, str | bytes):
-        return tuple(
-            Value(constant=element, taints=value.taints) for element in value.constant[: _MAX_COMPREHENSION + 1]
-        )
-    return value.items if not value.path else ()
 
 
 def _source_of(call: Call) -> Value:
@@ -299,9 +295,3 @@ def _operated(operation: str, left: Value, right: Value) -> Value:
     if operation == "Add" and left.items and right.items and not left.path and not right.path:
         return made_from((*left.items, *right.items))
     return made_from((left, right))
-
-
-def _is_dull(parts: Sequence[ast.expr]) -> bool:
-    """A long table that is not one of character codes need not be remembered."""
-    constants = [part.value for part in parts[:64] if isinstance(part, ast.Constant)]
-    return not all(isinstance(constant, int) and 0 <= constant < 0x110000 for constant in constants)

@@ -82,7 +82,7 @@ def codec_decode(content: Constant, codec: str) -> str | bytes | None:
     if codec.lower().replace("-", "_") not in _TEXT_CODECS or isinstance(content, int):
         return None
     try:
-        result = codecs.decode(content, codec)  # type: ignore[arg-type]
+        result: object = codecs.decode(content, codec)  # type: ignore[arg-type]
     except (ValueError, TypeError, AssertionError, LookupError):
         return None
     return result if isinstance(result, str | bytes) else None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from wharfinger_daemon.checks.syntax.effects import Call, Effects
-from wharfinger_daemon.checks.syntax.expressions import BudgetSpentError, Expressions, attribute
-from wharfinger_daemon.checks.syntax.values import UNKNOWN, FunctionNode, Value, made_from
+from wharfinger_daemon.checks.syntax.expressions import BudgetSpentError, Expressions
+from wharfinger_daemon.checks.syntax.values import UNKNOWN, FunctionNode, Value, attribute, made_from
 
 MAX_STEPS = 1_000_000
 _MAX_CALL_DEPTH = 12

@@ -13,6 +13,9 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _VISIBLE_CHARACTERS = 10_000
 _MOST_PARTS = 10_000
 
+MOST_ELEMENTS = 20_000
+"""Longer sequences are not followed element by element."""
+
 
 class Taint(Enum):
     """Where content came from."""
@@ -97,3 +100,22 @@ def made_from(values: Iterable[Value], path: str = "", extra: Iterable[Taint] = 
     """A value of unknown content that depends on others."""
     items = tuple(values)
     return Value(path=path, items=items, taints=taints_of(items) | frozenset(extra))
+
+
+def attribute(value: Value, name: str) -> Value:
+    """An attribute of a value."""
+    if value.members is not None and name in value.members:
+        return Value(function=value.members[name], taints=value.taints)
+    if value.path and name == "__dict__":
+        return value
+    if value.path:
+        items = (value,) if value.items or value.taints else ()
+        return Value(path=f"{value.path}.{name}", items=items, taints=value.taints, assembled=value.assembled)
+    return made_from((value,)) if value.taints or value.items or value.constant is not None else UNKNOWN
+
+
+def elements(value: Value) -> tuple[Value, ...]:
+    """What iterating over it gives, if that is known."""
+    if isinstance(value.constant, str | bytes):
+        return tuple(Value(constant=element, taints=value.taints) for element in value.constant[: MOST_ELEMENTS + 1])
+    return value.items if not value.path else ()

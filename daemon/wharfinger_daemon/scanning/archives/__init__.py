@@ -38,5 +38,6 @@ Rules of the anomalies:
 
 from wharfinger_daemon.scanning.archives.artifact import Artifact, open_artifact
 from wharfinger_daemon.scanning.archives.limits import ArchiveLimits
+from wharfinger_daemon.scanning.archives.view import ArtifactUnreadableError
 
-__all__ = ["ArchiveLimits", "Artifact", "open_artifact"]
+__all__ = ["ArchiveLimits", "Artifact", "ArtifactUnreadableError", "open_artifact"]

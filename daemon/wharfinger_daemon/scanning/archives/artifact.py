@@ -17,7 +17,7 @@ from wharfinger_daemon.scanning.archives.names import printable
 from wharfinger_daemon.scanning.archives.observations import Notebook, Observer
 from wharfinger_daemon.scanning.archives.streams import Codec
 from wharfinger_daemon.scanning.archives.tar_reader import Stream, TarReader
-from wharfinger_daemon.scanning.archives.view import View
+from wharfinger_daemon.scanning.archives.view import ArtifactUnreadableError, View
 from wharfinger_daemon.scanning.model import Unread
 from wharfinger_daemon.scanning.plugin import Anomaly, ArtifactFormat, Member
 
@@ -83,7 +83,8 @@ class Artifact:
     def members(self) -> Iterator[Member]:
         """Every member that has content, each followed by what is inside it if it is an archive itself.
 
-        Content never makes it raise, except MemoryError. A file that is no archive is its own only member. What stands
+        Content never makes it raise, except MemoryError; an unreadable disk makes it raise
+        ArtifactUnreadableError. A file that is no archive is its own only member. What stands
         before, behind or between an archive's members comes under names that begin with ``!``.
         """
         observer = Observer(self._notebook)
@@ -108,7 +109,7 @@ class Artifact:
                 name, content = next(members)
             except StopIteration:
                 return
-            except (LimitReached, MemoryError):
+            except (LimitReached, MemoryError, ArtifactUnreadableError):
                 raise
             except Exception as error:  # noqa: BLE001 - whatever the libraries raise, the content made them do it
                 observer.skip("unreadable-archive", f"The rest cannot be read: {_named(error)}.")
@@ -140,7 +141,7 @@ class Artifact:
                 reader = self._open(kind, view, name, observer)
             except LimitReached as reached:
                 observer.stop(reached)
-            except MemoryError:
+            except (MemoryError, ArtifactUnreadableError):
                 raise
             except Exception as error:  # noqa: BLE001 - as above
                 observer.skip("unreadable-archive", f"The archive cannot be opened: {_named(error)}.")
@@ -186,6 +187,7 @@ def open_artifact(file: BinaryIO, limits: ArchiveLimits, filename: str = "") -> 
         file: seekable; it must stay open while members are read, and nobody else may move its position meanwhile.
 
     Raises:
-        OSError: the file itself cannot be read. Content never makes it raise, except MemoryError.
+        ArtifactUnreadableError: the file itself cannot be read.
+        MemoryError: too little memory for these limits. Nothing else in the content makes it raise.
     """
     return Artifact(file, limits, posixpath.basename(filename))

@@ -6,6 +6,10 @@ import io
 from typing import BinaryIO
 
 
+class ArtifactUnreadableError(Exception):
+    """The disk, not the content, keeps the artifact from being read."""
+
+
 class View:
     """Reads ``length`` bytes of a file from ``start``; as much of a binary file as zipfile and tarfile need.
 
@@ -30,15 +34,23 @@ class View:
         return self.part(start, start + count).read()
 
     def read(self, count: int = -1) -> bytes:
-        """Exactly ``count`` bytes, fewer only at the end; all that are left for a negative count."""
+        """Exactly ``count`` bytes, fewer only at the end; all that are left for a negative count.
+
+        Raises:
+            ArtifactUnreadableError: the file could not be read.
+        """
         left = max(self.length - self._position, 0)
         wanted = left if count < 0 else min(count, left)
-        self._file.seek(self._start + self._position)
         pieces = []
-        while wanted > 0 and (piece := self._file.read(wanted)):
-            pieces.append(piece)
-            wanted -= len(piece)
-            self._position += len(piece)
+        try:
+            self._file.seek(self._start + self._position)
+            while wanted > 0 and (piece := self._file.read(wanted)):
+                pieces.append(piece)
+                wanted -= len(piece)
+                self._position += len(piece)
+        except OSError as error:
+            # Not an OSError, which zipfile and tarfile would take for damage.
+            raise ArtifactUnreadableError(f"The artifact cannot be read: {error}.") from error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

