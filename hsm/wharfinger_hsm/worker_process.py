@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "wharfinger_hsm.w
 
 _MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
+_REAP_SECONDS = 2.0
+
 
 class WorkerLostError(Exception):
     """The worker ended, or spoke nonsense. What it was asked may have happened or not."""
@@ -58,7 +61,7 @@ class WorkerProcess:
                 stdin=PIPE,
                 stdout=PIPE,
                 env=_MINIMAL_ENVIRONMENT | dict(settings.environment),
-                # Out of the terminal's reach: Ctrl-C is the daemon's to handle.
+                # A group of its own, out of the terminal's reach: Ctrl-C is the daemon's to handle.
                 start_new_session=True,
             )
         except OSError as error:
@@ -83,9 +86,10 @@ class WorkerProcess:
         return reply
 
     async def kill(self) -> None:
-        """Ends the process now. A call that hangs in a module leaves no other way."""
+        """Ends the process now, and what its module started. A call that hangs in a module leaves no other way."""
+        # The worker leads a group of its own. Not Process.kill(), which can take the exit status away from asyncio.
         with suppress(ProcessLookupError):
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
         await self._reap()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -124,17 +128,19 @@ class WorkerProcess:
             raise WorkerLostError("The worker ended.") from error
 
     async def _reap(self) -> None:
-        """Waits for the end of the process, and closes both pipes."""
-        await asyncio.shield(self.ended)
-        assert self._process.stdout is not None
-        # What nobody read keeps its pipe open. The limit is for a module that left a child holding the other end.
-        with suppress(TimeoutError):
-            # Not wait_for(): before Python 3.12 it can lose a cancellation, and a slot would go on after its end.
-            async with asyncio.timeout(1):
-                await self._process.stdout.read()
+        """Waits for the end of a process that was killed, and closes both pipes."""
+        stdout = self._process.stdout
+        assert stdout is not None
         self._stdin.close()
-        with suppress(ConnectionError):
-            await self._stdin.wait_closed()
+        # The limit is for a child that left the group and holds the pipes. It is not wait_for(), which before Python
+        # 3.12 can lose a cancellation: a slot would go on after its end.
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(_REAP_SECONDS):
+                # First, because asyncio does not report the end of a process while its output waits to be read.
+                await stdout.read()
+                await asyncio.shield(self.ended)
+                await self._stdin.wait_closed()
+        self.ended.cancel()
 
     @property
     def _stdin(self) -> asyncio.StreamWriter:

@@ -17,9 +17,10 @@ from wharfinger_daemon.cli.program import EXIT_COULD_NOT_RUN, EXIT_FOUND_SOMETHI
 from wharfinger_daemon.cli.report import Report
 from wharfinger_daemon.config import ScanSettings
 from wharfinger_daemon.errors import WharfingerError
-from wharfinger_daemon.scanning.examining import judge
+from wharfinger_daemon.scanning.examining import examined
 from wharfinger_daemon.scanning.model import Classification, Subject, SubjectKind, Verdict
 from wharfinger_daemon.scanning.ports import Examiner
+from wharfinger_daemon.scanning.scorecard import Scorecard
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,10 @@ async def answer_for(path: str, examiner: Examiner) -> Answer:
     """Scans one file. Whatever goes wrong is in the answer."""
     started = time.perf_counter()
     try:
-        with Path(path).open("rb") as artifact:
+        with Path(path).open("rb") as artifact:  # noqa: ASYNC230  # a one-shot program
             sha256 = hashlib.file_digest(artifact, "sha256").hexdigest()
             artifact.seek(0)
-            verdict = await judge(examiner, artifact, _subject(Path(path).name))
+            verdict = Scorecard().judge(await examined(examiner, artifact, _subject(Path(path).name)))
     except OSError as error:
         return Answer(path, error=f"The file cannot be read: {error.strerror}.")
     except WharfingerError as error:

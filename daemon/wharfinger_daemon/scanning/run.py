@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -11,9 +9,10 @@ import structlog
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import WharfingerError
 from wharfinger_daemon.scanning.artifacts import Spooled, spool
-from wharfinger_daemon.scanning.model import Examination, Finding, Scan, ScanState, Unread
-from wharfinger_daemon.scanning.ports import ArtifactSource, ContentFailure, Examiner, ScanRecords
-from wharfinger_daemon.scanning.scorecard import ENGINE_CHECK, SCORECARD_VERSION, Scorecard
+from wharfinger_daemon.scanning.examining import examined
+from wharfinger_daemon.scanning.model import Examination, Scan, ScanState
+from wharfinger_daemon.scanning.ports import ArtifactSource, Examiner, ScanRecords
+from wharfinger_daemon.scanning.scorecard import Scorecard
 
 _log = structlog.get_logger("wharfinger.scanning")
 
@@ -82,11 +81,8 @@ class ScanRunner:
 
     async def _examined(self, scan: Scan, spooled: Spooled | None) -> Examination:
         artifact = spooled if spooled is not None else await self._read(scan)
-        started = asyncio.get_running_loop().time()
         try:
-            return await self._examiner.examine(artifact.file, scan.subject)
-        except ContentFailure as failure:
-            return _content_failed(failure.why, asyncio.get_running_loop().time() - started)
+            return await examined(self._examiner, artifact.file, scan.subject)
         finally:
             artifact.file.close()
 
@@ -104,14 +100,3 @@ class ScanRunner:
             # or the next start.
             _log.warning("scan-result-not-stored", scan_id=scan.scan_id, error=error.message)
             return Outcome(replace(scan, state=ScanState.ERROR, error=message, finished_at=now), failure or error)
-
-
-def _content_failed(why: str, seconds: float) -> Examination:
-    finding = Finding(
-        check=ENGINE_CHECK,
-        check_version=SCORECARD_VERSION,
-        rule="content-failure-" + re.sub(r"[^a-z0-9]+", "-", why.lower()).strip("-"),
-        message="The content of this artifact makes every examination of it fail, in the same way.",
-    )
-    unread = Unread(member="", why=f"the whole artifact, because its examination ended with: {why}")
-    return Examination(findings=(finding,), unread=(unread,), seconds=seconds)

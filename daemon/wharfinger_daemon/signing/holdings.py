@@ -83,7 +83,7 @@ def _ledger_refused(
 ) -> StartupError:
     role, version = max(behind.items(), key=lambda item: (item[0] in ("timestamp", "snapshot"), item[1]))
     missing = not floors
-    found = "knows nothing of it" if missing else f"ends at version {floors.get(role, {}).get(role, 0)}"
+    found = "knows nothing of it" if missing else f"is behind: it ends at version {floors.get(role, {}).get(role, 0)}"
     return StartupError(
         f"Repository '{repository.name}' has published version {version} of '{role}', and the ledger {found}. With "
         "such a ledger, another payload could be signed for a version that clients have. Restore the newest copy of "

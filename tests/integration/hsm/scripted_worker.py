@@ -66,6 +66,14 @@ def answering(reply: Callable[[int], bytes | Reply]) -> Behaviour:
     return behave
 
 
+def leave_a_child(requests: BinaryIO, replies: BinaryIO) -> None:
+    """A module that forks, and whose child keeps the pipes open after the worker's end."""
+    if os.fork() == 0:
+        time.sleep(5)
+        os._exit(0)
+    crash_on_request(requests, replies)
+
+
 def report(requests: BinaryIO, replies: BinaryIO) -> None:
     """Says what the process was given."""
     descriptors = {}
@@ -111,6 +119,7 @@ MODES: dict[str, Behaviour] = {
     "wrong-kind": answering(lambda number: Keys(number, [])),
     "unknown-error": answering(lambda number: Failed(number, "from-the-future", "A worker of the future failed.")),
     "bad-signature": answering(lambda number: Failed(number, "signature-invalid", "The signature is invalid.")),
+    "leave-a-child": leave_a_child,
     "report": report,
     "printing": printing,
 }

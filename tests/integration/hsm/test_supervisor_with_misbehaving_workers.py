@@ -93,7 +93,7 @@ async def test_a_worker_command_that_does_not_exist_stops_the_start(
     "mode",
     [
         *("garbage", "huge-frame", "endless", "empty-frame", "ready-again"),
-        *("wrong-number", "wrong-count", "wrong-kind", "crash-on-request"),
+        *("wrong-number", "wrong-count", "wrong-kind", "crash-on-request", "leave-a-child"),
     ],
 )
 async def test_nonsense_on_the_pipe_costs_the_worker_its_place(
