@@ -83,7 +83,7 @@ def run(rounds: int) -> Table:
 
 def _wheels() -> list[Path]:
     if not FOLDER.exists():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "download", "-qq", "--disable-pip-version-check", "--no-deps"]
         subprocess.run([*command, "--only-binary=:all:", "--dest", str(FOLDER), *PROJECTS], check=True)
     return sorted(FOLDER.glob("*.whl"))
 

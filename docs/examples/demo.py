@@ -72,7 +72,7 @@ def fetch_wheels() -> list[Path]:
     """A dozen wheels, by pip; kept for the next time."""
     if len(list(WHEELS.glob("*.whl"))) < len(PROJECTS):
         console.print(f"Fetching {len(PROJECTS)} wheels …")
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-qq", "--no-deps"]
         subprocess.run([*command, "--only-binary=:all:", "--dest", str(WHEELS), *PROJECTS], check=True)
     return sorted(WHEELS.glob("*.whl"))
 
@@ -163,7 +163,9 @@ def verify(updater: Updater, row: Row) -> str:
 def show(rows: list[Row]) -> None:
     table = Table("wheel", "bytes", "verdict", "listed in", "downloaded over HTTP", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(row.wheel.name, f"{row.wheel.stat().st_size:,}", row.verdict, row.bin, row.verified)
+        table.add_row(
+            "-".join(row.wheel.name.split("-")[:2]), f"{row.wheel.stat().st_size:,}", row.verdict, row.bin, row.verified
+        )
     console.print()
     console.print(table)
 

@@ -71,7 +71,7 @@ class MetadataReader:
         """
         if not _ROLE_NAME.fullmatch(role) or version < 0:
             raise InvalidRequestError(
-                f"'{ascii(role)[1:-1][:80]}' in version {version} cannot be metadata: a role is called like 'timestamp' "
+                f"'{ascii(role)[1:-1][:80]}' in version {version} is no metadata: a role is called like 'timestamp' "
                 "or 'bins-0a3f', and versions count from 1.",
                 reason=Reason.MALFORMED_REQUEST,
             )

@@ -124,8 +124,8 @@ def _require_same_history(newest: Publication | None, shown: int) -> None:
         return
     if shown > recorded:
         raise StartupError(
-            f"The metadata store shows version {shown} of 'timestamp', and the database ends at {recorded}: it is an "
-            "old copy, or belongs to another repository. Restore its newest copy; do not delete the published metadata.",
+            f"The metadata store shows version {shown} of 'timestamp', and the database ends at {recorded}: it is "
+            "an old copy, or belongs to another repository. Restore the newest; do not delete the published metadata.",
             reason=Reason.RECORDS_BEHIND,
         )
     raise StartupError(

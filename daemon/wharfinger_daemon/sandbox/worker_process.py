@@ -118,13 +118,16 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kills it at once. Call ``reaped`` later."""
-        self._channel.close()
+        with contextlib.suppress(OSError):
+            # Wakes a job that waits; to close the socket under it would leave it waiting.
+            self._channel.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
     async def reaped(self) -> None:
         """Waits until the killed process is gone."""
         await self._process.wait()
+        self._channel.close()
 
 
 async def _executed(theirs: socket.socket, diagnosis: int) -> asyncio.subprocess.Process:
