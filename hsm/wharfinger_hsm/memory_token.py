@@ -81,5 +81,5 @@ def _sign(key: PrivateKey, payload: bytes) -> bytes:
             return key.sign(payload)
         case ec.EllipticCurvePrivateKey():
             return key.sign(payload, ECDSA_BY_DIGEST_SIZE[len(payload)])
-        case rsa.RSAPrivateKey():
+        case _:
             return key.sign(payload, PSS, PREHASHED_SHA256)

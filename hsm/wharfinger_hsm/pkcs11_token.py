@@ -52,8 +52,10 @@ _TEMPLATE_ERRORS = (
     refusal.TemplateInconsistent,
 )
 _CANNOT_DO = (
-    *(refusal.MechanismInvalid, refusal.MechanismParamInvalid),
-    *(refusal.DomainParamsInvalid, refusal.KeySizeRange),
+    refusal.MechanismInvalid,
+    refusal.MechanismParamInvalid,
+    refusal.DomainParamsInvalid,
+    refusal.KeySizeRange,
 )
 
 _PSS_PARAM = (Mechanism.SHA256, MGF.SHA256, 32)
@@ -117,28 +119,23 @@ class Pkcs11Token:
         else.
         """
         library = _load(module)
-        with _unavailable("looking for the token"):
-            try:
-                token = library.get_token(token_label=token_label)
-            except (refusal.NoSuchToken, refusal.MultipleTokensReturned) as error:
-                raise TokenMissingError(f"{module}, token {token_label!r}: {_name(error)}.") from error
-        with _unavailable("logging in"):
-            try:
-                session = token.open(user_pin=pin, attribute_mapper=_attribute_mapper())
-            except _PIN_ERRORS as error:
-                advice = "It will not be tried again: correct the PIN file, make sure that the token is not locked."
-                raise WrongPinError(f"Token {token_label!r} refused the PIN ({_name(error)}). {advice}") from error
-        opened = cls(library, session, token_label)
-        opened.keys()
+        try:
+            opened = cls(library, _log_in(library, token_label, pin), token_label)
+            opened.keys()
+        except BaseException:
+            with suppress(refusal.PKCS11Error):
+                library.finalize()
+            raise
         return opened
 
     def keys(self) -> list[TokenKey]:
         with _unavailable("listing keys"):
             found = {pair.key.public_key: pair for pair in self._read_pairs()}
-            self._require_token()
+            # An empty answer alone proves nothing: this raises unless the module still reaches the token.
+            self._library.get_token(token_label=self._token_label)
         missing = self._pairs.keys() - found.keys()
         if missing:
-            # A SoftHSM whose directory went away finds nothing and reports no error: do not believe this session.
+            # Modules cache, and searches fail silently: do not believe this session any more.
             raise TokenUnavailableError(f"The token no longer shows {len(missing)} of its keys in this session.")
         self._pairs = found | self._pairs
         return sorted((pair.key for pair in found.values()), key=lambda key: (key.label, key.public_key))
@@ -191,10 +188,6 @@ class Pkcs11Token:
             raise TokenUnavailableError("The token is closed.")
         return self._session
 
-    def _require_token(self) -> None:
-        """Raises a PKCS#11 error unless the module still reaches the token: an empty answer alone proves nothing."""
-        self._library.get_token(token_label=self._token_label)
-
     def _pair(self, public_key: bytes) -> _Pair:
         self._open_session()
         if public_key not in self._pairs:
@@ -236,6 +229,18 @@ def _load(module: Path) -> Any:
             raise ModuleMissingError(f"{module} cannot be loaded as a PKCS#11 module: {error}") from error
         advice = "Check the module's own configuration; SoftHSM finds its through SOFTHSM2_CONF."
         raise TokenUnavailableError(f"{module} could not be initialised ({_name(error)}). {advice}") from error
+
+
+def _log_in(library: Any, token_label: str, pin: str) -> Any:
+    with _unavailable("logging in"):
+        try:
+            token = library.get_token(token_label=token_label)
+            return token.open(user_pin=pin, attribute_mapper=_attribute_mapper())
+        except (refusal.NoSuchToken, refusal.MultipleTokensReturned) as error:
+            raise TokenMissingError(f"{library.so}, token {token_label!r}: {_name(error)}.") from error
+        except _PIN_ERRORS as error:
+            advice = "It will not be tried again: correct the PIN file, make sure that the token is not locked."
+            raise WrongPinError(f"Token {token_label!r} refused the PIN ({_name(error)}). {advice}") from error
 
 
 def _generate(session: Any, recipe: _Recipe, label: str) -> tuple[Any, Any]:

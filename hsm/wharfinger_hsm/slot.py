@@ -144,14 +144,9 @@ class WorkerSlot:
 
     async def _serve(self, worker: WorkerProcess) -> str:
         """Does jobs until the worker is lost; says why it was."""
-        loop = asyncio.get_running_loop()
         while (job := await self._next_job(worker)) is not None:
             if job.answer.done():
-                continue
-            if job.deadline <= loop.time():
-                # Nobody's fault but the queue's: the worker lives on.
-                job.fail(TokenUnavailableError("The call's deadline passed while it waited for a worker."))
-                continue
+                continue  # Its caller went away, or its deadline passed while it waited: no fault of the worker.
             trouble = await self._do(job, worker)
             if trouble is not None:
                 return trouble

@@ -69,7 +69,7 @@ def verify(item: SigningItem, signature: bytes) -> None:
                 key.verify(signature, payload)
             case ec.EllipticCurvePublicKey():
                 key.verify(signature, payload, ECDSA_BY_DIGEST_SIZE[len(payload)])
-            case rsa.RSAPublicKey():
+            case _:
                 key.verify(signature, payload, PSS, PREHASHED_SHA256)
     except InvalidSignature as error:
         raise SignatureInvalidError(

@@ -26,7 +26,6 @@ from wharfinger_hsm.messages import (
     Ready,
     Reply,
     Request,
-    Sign,
     Signed,
     Start,
     frame,
@@ -45,7 +44,9 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 
 
-def claim_pipes() -> tuple[BinaryIO, BinaryIO]:
+def claim_pipes() -> tuple[
+    BinaryIO, BinaryIO
+]:  # pragma: no cover - takes a whole process over, as every worker in the tests does
     """Moves the two pipes to descriptors of their own.
 
     Vendor modules print. What they print goes to standard error afterwards, and what they read is empty, so that
@@ -60,7 +61,9 @@ def claim_pipes() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def seclude(parent: int) -> bool:
+def seclude(
+    parent: int,
+) -> bool:  # pragma: no cover - cannot be undone in a process, and every worker in the tests does it
     """Makes this process die with its parent, and hard to look into. False when the parent is gone already.
 
     Call it before the PIN is read: a process that is not dumpable leaves no core file, and no other process of the same
@@ -116,8 +119,8 @@ def answer(token: Token, request: Request) -> Reply:
             return Keys(number, token.keys())
         case Generate(number, algorithm, label):
             return Keys(number, [token.generate(algorithm, label)])
-        case Sign(number, items):
-            return Signed(number, token.sign([wire.item() for wire in items]))
+        case _:
+            return Signed(request.number, token.sign([wire.item() for wire in request.items]))
 
 
 def send(replies: BinaryIO, reply: Reply) -> None:
@@ -129,7 +132,7 @@ def _failed(number: int, error: HsmError) -> Failed:
     return Failed(number, error.wire_name, str(error))
 
 
-def main() -> int:
+def main() -> int:  # pragma: no cover - what it calls takes the process over
     requests, replies = claim_pipes()
     logging.basicConfig(stream=sys.stderr, format="wharfinger-hsm-worker: %(levelname)s: %(message)s")
     with requests, replies:
@@ -145,5 +148,5 @@ def main() -> int:
             return EXIT_DONE  # The daemon is gone.
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - runs in workers only
     sys.exit(main())

@@ -53,7 +53,11 @@ class MetadataDirectory:
         if self._locked is not None:
             raise self._busy()
         self._locked = await asyncio.to_thread(self._take_lock)
-        await self._in_directory(_sweep)
+        try:
+            await self._in_directory(_sweep)
+        except BaseException:
+            await self.unlock()
+            raise
 
     async def unlock(self) -> None:
         if self._locked is not None:

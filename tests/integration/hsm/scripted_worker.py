@@ -42,12 +42,12 @@ def keys_at_start(requests: BinaryIO, replies: BinaryIO) -> None:
     send(replies, Keys(1, []))
 
 
-def later(behave: Behaviour) -> Behaviour:
-    """The first worker logs in, and dies on its first request; those after it do as they are told."""
+def later(behave: Behaviour, good: int = 1) -> Behaviour:
+    """The first workers log in, and die on their first request; those after them do as they are told."""
 
     def behave_later(requests: BinaryIO, replies: BinaryIO) -> None:
-        first = starts() == 1
-        (crash_on_request if first else behave)(requests, replies)
+        early = starts() <= good
+        (crash_on_request if early else behave)(requests, replies)
 
     return behave_later
 
@@ -68,9 +68,11 @@ def answering(reply: Callable[[int], bytes | Reply]) -> Behaviour:
 
 def leave_a_child(requests: BinaryIO, replies: BinaryIO) -> None:
     """A module that forks, and whose child keeps the pipes open after the worker's end."""
-    if os.fork() == 0:
-        time.sleep(5)
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
         os._exit(0)
+    Path(sys.argv[2]).with_suffix(".child").write_text(str(child))
     crash_on_request(requests, replies)
 
 
@@ -102,6 +104,7 @@ def printing(requests: BinaryIO, replies: BinaryIO) -> None:
 MODES: dict[str, Behaviour] = {
     "wrong-pin": wrong_pin,
     "wrong-pin-later": later(wrong_pin),
+    "wrong-pin-third": later(wrong_pin, good=2),
     "crash-at-start": crash_at_start,
     "crash-at-start-later": later(crash_at_start),
     "crash-on-request": crash_on_request,

@@ -49,6 +49,20 @@ async def test_a_refused_pin_at_a_replacement_is_tried_once(
     assert 2 == worker.starts
 
 
+async def test_a_pin_refused_to_one_replacement_is_not_tried_by_the_next(
+    script: Any, no_token: TokenSettings, start_supervisor: Any, item: SigningItem, eventually: Eventually
+) -> None:
+    worker = script("wrong-pin-third")
+    supervisor = await start_supervisor(no_token, workers=2, worker_command=worker.command)
+    with pytest.raises(TokenUnavailableError):
+        await supervisor.sign([item], timeout_seconds=5)  # Takes both workers down, one after the other.
+
+    with pytest.raises(WrongPinError):
+        await supervisor.sign([item], timeout_seconds=5)
+
+    assert (3, 2, 0) == (worker.starts, supervisor.restarts, supervisor.healthy_workers)
+
+
 async def test_a_pin_refused_to_the_second_worker_stops_the_start(
     script: Any, no_token: TokenSettings, start_supervisor: Any
 ) -> None:
@@ -93,7 +107,7 @@ async def test_a_worker_command_that_does_not_exist_stops_the_start(
     "mode",
     [
         *("garbage", "huge-frame", "endless", "empty-frame", "ready-again"),
-        *("wrong-number", "wrong-count", "wrong-kind", "crash-on-request", "leave-a-child"),
+        *("wrong-number", "wrong-count", "wrong-kind", "crash-on-request"),
     ],
 )
 async def test_nonsense_on_the_pipe_costs_the_worker_its_place(
@@ -107,6 +121,20 @@ async def test_nonsense_on_the_pipe_costs_the_worker_its_place(
 
     await eventually(lambda: supervisor.healthy_workers == 1)
     assert (1, 2) == (supervisor.restarts, worker.starts)
+
+
+async def test_what_a_module_left_running_is_killed_with_its_worker(
+    script: Any, no_token: TokenSettings, start_supervisor: Any, item: SigningItem, eventually: Eventually
+) -> None:
+    worker = script("leave-a-child")
+    limits = replace(LIMITS, stop=0.1)
+    supervisor = await start_supervisor(no_token, worker_command=worker.command, limits=limits)
+    child = int(worker.marker.with_suffix(".child").read_text())
+
+    with pytest.raises(TokenUnavailableError, match="did not answer"):
+        await supervisor.sign([item], timeout_seconds=0.5)
+
+    await eventually(lambda: supervisor.restarts == 1 and not alive(child))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from wharfinger_daemon.sandbox import Layer
 
 from tests.security.sandbox.conftest import SUBJECT, OpenPool, sdist
+from wharfinger_daemon.sandbox import Layer
 
 
 async def test_all_required_layers_hold(open_pool: OpenPool) -> None:

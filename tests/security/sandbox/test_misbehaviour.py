@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.security.sandbox.conftest import SUBJECT, OpenPool, sdist
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.sandbox import SandboxPool
 from wharfinger_daemon.scanning.model import Examination
 from wharfinger_daemon.scanning.ports import ContentFailure
-
-from tests.security.sandbox.conftest import SUBJECT, OpenPool, sdist
 
 HOSTILE = b"misbehave"
 

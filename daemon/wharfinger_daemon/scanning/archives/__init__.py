@@ -28,7 +28,6 @@ Rules of the anomalies:
     truncated-archive          the end is missing
     unreadable-archive         anything else that keeps it from being read
     unsupported-compression    unread
-    zip-ambiguous-end          several end records
     zip-entry-count-mismatch   the end record promises another number of entries
     zip-local-header-mismatch  the local header says otherwise than the directory
     zip-overlapping-members    members share bytes

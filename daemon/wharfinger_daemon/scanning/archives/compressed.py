@@ -84,8 +84,10 @@ class CompressedSource:
             return self._first.read(count)
 
     def inspect_end(self) -> None:
-        """Notes damage, once everything was read."""
-        damage = self._first.damage
+        """Notes flaws and damage, once everything was read."""
+        damage, flaw = self._first.damage, self._first.flaw
+        if flaw is not None:
+            self._observer.note(flaw.rule, flaw.message)
         if damage is not None:
             self._observer.skip(damage.rule, damage.message)
 

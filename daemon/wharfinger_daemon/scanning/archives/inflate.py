@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import struct
 import zlib
 from typing import Protocol, cast
 
@@ -96,11 +97,6 @@ def isal_gzip() -> Decompressor:
     return decompressor
 
 
-def zlib_gzip() -> Decompressor:
-    """The same with zlib."""
-    return ZlibDecompressor(zlib.MAX_WBITS | 16)
-
-
 def isal_deflate() -> Decompressor:
     """A bare deflate stream, as in zip."""
     decompressor: Decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
@@ -167,3 +163,72 @@ def _raw_lzma(head: bytes) -> lzma.LZMADecompressor:
         "dict_size": max(dictionary, 4096),
     }
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chain])
+
+
+class GzipMember:
+    """One gzip member (RFC 1952) with zlib, which goes on where ISA-L refuses.
+
+    A wrong checksum is only noted, as Python's gzip module notes it: when all content has been delivered.
+    """
+
+    def __init__(self) -> None:
+        self._body = ZlibDecompressor(-zlib.MAX_WBITS)
+        self._head = b""
+        self._tail = b""
+        self._in_body = False
+        self._checksum = 0
+        self._length = 0
+        self.eof = False
+        self.bad_checksum = False
+        self.unused_data = b""
+
+    @property
+    def needs_input(self) -> bool:
+        return not self.eof and (not self._in_body or self._body.eof or self._body.needs_input)
+
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+        """As in ``Decompressor``.
+
+        Raises:
+            zlib.error: the data is damaged.
+        """
+        if not self._in_body:
+            self._head += data
+            end = _gzip_header_end(self._head)
+            if end is None:
+                return b""
+            data, self._in_body = self._head[end:], True
+        if self._body.eof:
+            self._end(data)
+            return b""
+        piece = self._body.decompress(data, max_length)
+        self._checksum = zlib.crc32(piece, self._checksum)
+        self._length += len(piece)
+        if self._body.eof:
+            self._end(self._body.unused_data)
+        return piece
+
+    def _end(self, data: bytes) -> None:
+        self._tail += data
+        if len(self._tail) >= 8:
+            checksum, length = struct.unpack("<LL", self._tail[:8])
+            self.bad_checksum = (checksum, length) != (self._checksum, self._length % 2**32)
+            self.unused_data = self._tail[8:]
+            self.eof = True
+
+
+def _gzip_header_end(head: bytes) -> int | None:
+    """Where the compressed data begins; None if the header is not complete."""
+    flags = head[3] if len(head) > 3 else 0
+    at: int = 10
+    if flags & 4:  # an extra field of the length that stands before it
+        at += 2 + int.from_bytes(head[10:12], "little")
+    for text in (8, 16):  # a file name, a comment
+        if flags & text:
+            end = head.find(b"\0", at)
+            if end < 0:
+                return None
+            at = end + 1
+    if flags & 2:  # a checksum of the header
+        at += 2
+    return at if len(head) >= at else None

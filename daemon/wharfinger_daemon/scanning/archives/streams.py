@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wharfinger_daemon.scanning.archives import inflate
+from wharfinger_daemon.scanning.archives.limits import LimitReached
 from wharfinger_daemon.scanning.archives.view import View
 
 PIECE_BYTES = 256 * 1024
 OUTPUT_BYTES = 1024 * 1024
+# What is unpacked in the same piece as the damage is lost, so that damaged data is unpacked in small ones, as pip does.
+_SMALL_OUTPUT_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Codec:
 
 
 CODECS = (
-    Codec("gz", b"\x1f\x8b\x08", (inflate.isal_gzip, inflate.zlib_gzip)),
+    Codec("gz", b"\x1f\x8b\x08", (inflate.isal_gzip, inflate.GzipMember)),
     Codec("bz2", b"BZh", (inflate.bzip2,)),
     Codec("xz", b"\xfd7zXZ\0", (inflate.xz,)),
 )
@@ -42,6 +45,7 @@ class Damage:
     message: str
 
 
+BAD_CHECKSUM = Damage("bad-checksum", "The checksum of the compressed data is wrong.")
 TRUNCATED = Damage("truncated-archive", "The compressed data ends too early.")
 
 
@@ -49,7 +53,7 @@ def damage_of(error: Exception) -> Damage:
     """The anomaly that a decoding error is; the libraries tell only by their messages."""
     text = str(error).lower()
     if any(sign in text for sign in ("checksum", "data check", "length check", "crc")):
-        return Damage("bad-checksum", "The checksum of the compressed data is wrong.")
+        return BAD_CHECKSUM
     if "memory usage limit" in text or "dictionary" in text:
         return Damage("unsupported-compression", "The compression needs a larger dictionary than is allowed.")
     return Damage("corrupt-data", "The compressed data is damaged.")
@@ -58,11 +62,12 @@ def damage_of(error: Exception) -> Damage:
 class CompressedStream:
     """Reads what a compressed file unpacks to; several streams in a row are one, as in tarfile.
 
-    It never raises for content: ``damage`` says why it ended early, once ``read`` has returned nothing. Zeros after the
-    last stream are padding; ``trailing_at`` is where anything else begins.
+    It never raises for content: once ``read`` has returned nothing, ``damage`` says why it ended early, and ``flaw``
+    what is wrong although all was read. Zeros after the last stream are padding; ``trailing_at`` is where anything else
+    begins.
 
     Args:
-        charge: told of each piece that was unpacked; what it raises passes through.
+        charge: told of each piece that was unpacked. What it raises passes through once, and ends the stream.
     """
 
     def __init__(self, source: View, codec: Codec, charge: Callable[[int], None]) -> None:
@@ -72,8 +77,10 @@ class CompressedStream:
         self._buffer = bytearray()
         self._ended = False
         self._delivered = 0
+        self._output_bytes = OUTPUT_BYTES
         self._begin_again(codec.makers)
         self.damage: Damage | None = None
+        self.flaw: Damage | None = None
         self.trailing_at: int | None = None
 
     def _begin_again(self, makers: tuple[Callable[[], inflate.Decompressor], ...]) -> None:
@@ -99,6 +106,9 @@ class CompressedStream:
         except inflate.DECODING_ERRORS as error:
             if len(self._makers) > 1:
                 self._begin_again(self._makers[1:])
+            elif self._output_bytes > _SMALL_OUTPUT_BYTES:
+                self._output_bytes = _SMALL_OUTPUT_BYTES
+                self._begin_again(self._makers)
             else:
                 self._end(damage_of(error))
             return
@@ -106,7 +116,11 @@ class CompressedStream:
         self._pass_over -= len(piece) - len(kept)
         self._delivered += len(kept)
         self._buffer += kept
-        self._charge(len(kept))
+        try:
+            self._charge(len(kept))
+        except LimitReached:
+            self._end()
+            raise
 
     def _end(self, damage: Damage | None = None) -> None:
         self._ended = True
@@ -117,6 +131,8 @@ class CompressedStream:
             self._begin_stream()
             return b""
         if self._decompressor.eof:
+            if isinstance(self._decompressor, inflate.GzipMember) and self._decompressor.bad_checksum:
+                self.flaw = BAD_CHECKSUM
             self._given = self._decompressor.unused_data
             self._decompressor = None
             return b""
@@ -127,7 +143,7 @@ class CompressedStream:
             if not given:
                 self._end(TRUNCATED)
                 return b""
-        piece = self._decompressor.decompress(given, OUTPUT_BYTES)
+        piece = self._decompressor.decompress(given, self._output_bytes)
         if not (given or piece or self._decompressor.needs_input or self._decompressor.eof):
             raise ValueError("The decompressor wants nothing and gives nothing.")
         return piece

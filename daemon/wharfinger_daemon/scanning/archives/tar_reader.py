@@ -112,7 +112,7 @@ class _Walk:
                 walk.last_header = "zeros" if buf and not any(buf) else "short" if len(buf) < 512 else "bad"
                 info = super().frombuf(buf, encoding, errors)
                 if info.size < 0:
-                    raise tarfile.HeaderError("negative size")
+                    raise tarfile.InvalidHeaderError("negative size")  # type: ignore[attr-defined]  # typeshed lacks it
                 if info.type in _EXTENSIONS and info.size > _EXTENSION_BYTES:
                     raise LimitReached("oversized-header", f"A header of {info.size} bytes is not read.")
                 walk.last_header = "good"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import struct
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import IO, cast
@@ -11,7 +10,7 @@ from typing import IO, cast
 from isal import isal_zlib
 
 from wharfinger_daemon.scanning.archives import inflate
-from wharfinger_daemon.scanning.archives.kinds import END_SIGNATURE, ZipEnd
+from wharfinger_daemon.scanning.archives.kinds import ZipEnd
 from wharfinger_daemon.scanning.archives.limits import ArchiveLimits, Budget, LimitReached
 from wharfinger_daemon.scanning.archives.names import oddities, plain
 from wharfinger_daemon.scanning.archives.observations import Observer
@@ -67,7 +66,8 @@ class ZipReader:
         self._infos = self._admitted(infos)
         self._locals = [read_local_header(view, info.header_offset) for info in self._infos]
         self.names = [info.filename for info in self._infos]
-        self._hidden = self._inspect_layout()
+        # With only a part of the members, the others would look like bytes that belong to none.
+        self._hidden = self._inspect_layout() if len(self._infos) == len(infos) else []
 
     def _admitted(self, infos: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
         for index in range(len(infos)):
@@ -147,9 +147,6 @@ class ZipReader:
 
     def _inspect_end(self) -> list[tuple[str, int, int]]:
         end = self._end
-        between = self._view.at(self._directory_at + end.directory_bytes, 0xFFFF + 100)
-        if between.count(END_SIGNATURE) > 1:
-            self._observer.note("zip-ambiguous-end", "The archive has several ends; tools differ in which one counts.")
         if end.end > self._view.length:
             self._observer.note("truncated-archive", "The archive's comment ends too early.")
         elif end.end < self._view.length:
@@ -214,6 +211,3 @@ class ZipReader:
         if isal_zlib.crc32(content) != info.CRC:
             self._observer.note("bad-checksum", "The member's checksum is wrong.", info.filename)
         return content
-
-
-READ_ERRORS = (zipfile.BadZipFile, struct.error, ValueError, OverflowError, RuntimeError, OSError, EOFError)

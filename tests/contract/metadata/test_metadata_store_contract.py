@@ -1,0 +1,55 @@
+"""What every metadata store does."""
+
+from __future__ import annotations
+
+import pytest
+
+from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError
+from wharfinger_daemon.metadata.ports import MetadataStore, VersionedFile
+
+
+async def test_an_empty_store_has_no_files(store: MetadataStore) -> None:
+    assert (None, None) == (await store.read("root", 1), await store.read("timestamp", 0))
+
+
+async def test_files_are_read_as_they_were_added(store: MetadataStore) -> None:
+    await store.add(
+        [VersionedFile("bins-0", 1, b"first"), VersionedFile("bins-0", 2, b""), VersionedFile("a", 1, b"a")]
+    )
+    assert (b"first", b"", b"a") == (
+        await store.read("bins-0", 1),
+        await store.read("bins-0", 2),
+        await store.read("a", 1),
+    )
+    assert await store.read("bins-0", 3) is None
+
+
+async def test_adding_the_same_file_again_changes_nothing(store: MetadataStore) -> None:
+    for _ in range(2):
+        await store.add([VersionedFile("snapshot", 1, b"content")])
+    assert b"content" == await store.read("snapshot", 1)
+
+
+async def test_a_version_never_gets_another_content(store: MetadataStore) -> None:
+    await store.add([VersionedFile("snapshot", 1, b"content")])
+    with pytest.raises(CorruptStateError) as refused:
+        await store.add([VersionedFile("bins-0", 1, b"fine"), VersionedFile("snapshot", 1, b"other")])
+    assert (Reason.REPOSITORY_INVALID, "1.snapshot.json") == (refused.value.reason, refused.value.details["file"])
+    assert b"content" == await store.read("snapshot", 1)
+
+
+async def test_the_timestamp_is_replaced(store: MetadataStore) -> None:
+    for content in (b"first", b"second"):
+        await store.replace_timestamp(content)
+        assert content == await store.read("timestamp", 0)
+
+
+async def test_only_one_publisher_gets_in_at_a_time(store: MetadataStore) -> None:
+    await store.lock()
+    with pytest.raises(StartupError) as refused:
+        await store.lock()
+    assert Reason.PUBLISHER_RUNNING == refused.value.reason
+    await store.unlock()
+    await store.unlock()
+    await store.lock()
+    await store.unlock()

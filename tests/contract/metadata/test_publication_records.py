@@ -1,0 +1,133 @@
+"""The rows of a repository."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from tests.support.publishing import target
+from wharfinger_daemon.errors import CorruptStateError, Reason
+from wharfinger_daemon.metadata.bins import HashBins
+from wharfinger_daemon.metadata.documents import RoleState
+from wharfinger_daemon.metadata.planning import Change, Lifetimes, OfflineRoles, Publication, PublicationOrder
+from wharfinger_daemon.storage import publications, schema
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.publications import SqlPublications
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+BINS = HashBins(2)
+OFFLINE = OfflineRoles(
+    (RoleState("targets", 1, NOW + timedelta(days=365)), RoleState("bins", 1, NOW + timedelta(days=365))), BINS
+)
+
+
+@pytest.fixture
+def records(database: Database) -> SqlPublications:
+    return SqlPublications(database, "1" * 64)
+
+
+def order(add: list[str], remove: list[str] | None = None) -> PublicationOrder:
+    change = Change({path: target(path) for path in add}, frozenset(remove or []))
+    return PublicationOrder(change, frozenset(), OFFLINE, Lifetimes(), NOW)
+
+
+async def published(records: SqlPublications, wanted: PublicationOrder) -> Publication:
+    publication = await records.prepare(wanted)
+    assert publication is not None
+    await records.mark_published(publication, NOW)
+    return publication
+
+
+async def test_empty_records_have_nothing(records: SqlPublications) -> None:
+    assert (None, {}, []) == (await records.newest(), await records.states(), await records.expiring(NOW, 10))
+    assert {"bins-0": []} == await records.targets_of(["bins-0"])
+
+
+async def test_a_prepared_publication_is_the_newest_until_it_is_published(records: SqlPublications) -> None:
+    prepared = await records.prepare(order(["a"]))
+    assert prepared is not None and not prepared.published
+    assert prepared == await records.newest()
+    await records.mark_published(prepared, NOW)
+    await records.mark_published(prepared, NOW + timedelta(days=1))
+    newest = await records.newest()
+    assert newest is not None and newest.published
+
+
+async def test_nothing_is_prepared_while_something_is_unfinished(records: SqlPublications) -> None:
+    await records.prepare(order(["a"]))
+    with pytest.raises(CorruptStateError) as refused:
+        await records.prepare(order(["b"]))
+    assert Reason.PUBLICATION_FAILED == refused.value.reason
+    assert [] == (await records.targets_of([BINS.role_for("b")]))[BINS.role_for("b")]
+
+
+async def test_targets_are_listed_by_bin(records: SqlPublications) -> None:
+    paths = [f"file-{n}" for n in range(30)]
+    await published(records, order(paths))
+    listed = await records.targets_of(list(BINS.roles()))
+    assert {path: BINS.role_for(path) for path in paths} == {
+        one.path: role for role, targets in listed.items() for one in targets
+    }
+    assert target("file-3") in listed[BINS.role_for("file-3")]
+
+
+async def test_more_names_than_one_statement_takes(records: SqlPublications, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publications, "_NAMES_AT_ONCE", 2)
+    paths = [f"file-{n}" for n in range(9)]
+    await published(records, order(paths))
+    await published(records, order(["file-10"], paths[:5]))
+    listed = await records.targets_of(list(BINS.roles()))
+    assert {*paths[5:], "file-10"} == {one.path for targets in listed.values() for one in targets}
+
+
+async def test_a_change_of_nothing_prepares_nothing(records: SqlPublications) -> None:
+    await published(records, order(["a"]))
+    assert await records.prepare(order(["a"], ["b"])) is None
+
+
+async def test_a_replaced_target_is_listed_once(records: SqlPublications) -> None:
+    await published(records, order(["a"]))
+    role = BINS.role_for("a")
+    replaced = PublicationOrder(Change({"a": target("a", b"new")}), frozenset(), OFFLINE, Lifetimes(), NOW)
+    publication = await published(records, replaced)
+    assert {role: 2} == publication.bins
+    assert [target("a", b"new")] == (await records.targets_of([role]))[role]
+
+
+async def test_states_have_the_versions_and_expiries_that_were_prepared(records: SqlPublications) -> None:
+    await published(records, order(["a"]))
+    states = await records.states()
+    assert RoleState("timestamp", 1, NOW + timedelta(days=1)) == states["timestamp"]
+    assert {*BINS.roles(), "snapshot", "timestamp", "targets", "bins"} == set(states)
+
+
+async def test_what_expires_soonest_comes_first_and_only_so_much(records: SqlPublications) -> None:
+    lifetimes = Lifetimes(timedelta(hours=3), timedelta(hours=2), timedelta(hours=1))
+    await published(records, PublicationOrder(Change(), frozenset(), OFFLINE, lifetimes, NOW))
+    soonest = await records.expiring(NOW + timedelta(hours=4), 3)
+    assert ["timestamp", "snapshot", "bins-0"] == [state.role for state in soonest]
+    assert ["timestamp"] == [state.role for state in await records.expiring(NOW + timedelta(hours=2), 3)]
+
+
+async def test_repositories_in_one_database_do_not_see_each_other(records: SqlPublications, database: Database) -> None:
+    other = SqlPublications(database, "2" * 64)
+    await published(records, order(["a"]))
+    assert await other.newest() is None
+    await published(other, order(["b"]))
+    await published(records, order([], ["a", "b"]))
+    role = BINS.role_for("b")
+    assert [target("b")] == (await other.targets_of([role]))[role]
+    newest = await other.newest()
+    assert newest is not None and 1 == newest.timestamp_version
+
+
+@pytest.mark.parametrize("hashes", ["", "[]", "{}", '{"sha256": "short"}'])
+async def test_a_row_that_is_no_target_is_reported(records: SqlPublications, database: Database, hashes: str) -> None:
+    await published(records, order(["a"]))
+    with database.engine.begin() as connection:
+        connection.execute(update(schema.targets).values(hashes=hashes))
+    with pytest.raises(CorruptStateError) as damaged:
+        await records.targets_of([BINS.role_for("a")])
+    assert (Reason.TARGET_INVALID, BINS.role_for("a")) == (damaged.value.reason, damaged.value.details["role"])

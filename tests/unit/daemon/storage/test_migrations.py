@@ -1,0 +1,52 @@
+"""Migrations lead to the schema that the code uses, from nothing and again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.storage import migrate, schema
+from wharfinger_daemon.storage.database import Database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(f"sqlite:///{tmp_path / 'w.db'}")) as opened:
+        yield opened
+
+
+def test_all_migrations_together_are_the_schema(database: Database) -> None:
+    migrate.upgrade(database)
+    differences = database.run_blocking(
+        lambda connection: compare_metadata(MigrationContext.configure(connection), schema.metadata)
+    )
+    assert [] == differences
+
+
+def test_an_upgrade_of_what_is_current_changes_nothing(database: Database) -> None:
+    newest = migrate.newest_revision()
+    assert (None, newest) == migrate.upgrade(database)
+    assert (newest, newest) == migrate.upgrade(database)
+    migrate.require_current(database)
+
+
+def test_an_empty_database_is_refused_with_the_command_that_helps(database: Database) -> None:
+    with pytest.raises(StartupError, match="wharfinger db upgrade") as caught:
+        migrate.require_current(database)
+    assert Reason.DATABASE_OUTDATED == caught.value.reason
+
+
+def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
+    migrate.upgrade(database)
+    database.run_blocking(
+        lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    )
+    with pytest.raises(StartupError, match="9999"):
+        migrate.require_current(database)
