@@ -69,7 +69,7 @@ format: .venv/.dev ## Format the code
 
 .PHONY: docs
 docs: .venv/.dev ## Build the documentation into site/
-	@$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: lock
 lock: .venv/.dev ## Write the hashed lock files anew from pyproject.toml

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.signer import CryptoSigner
 
 from wharfinger_daemon.clock import FixedClock
@@ -74,9 +74,17 @@ class PublishingWorld:
 
 
 async def make_world(
-    folder: Path, *, bins: int = 4, in_memory: bool = False, instant: datetime | None = None
+    folder: Path,
+    *,
+    bins: int = 4,
+    in_memory: bool = False,
+    instant: datetime | None = None,
+    online_public_key: bytes | None = None,
 ) -> PublishingWorld:
-    """After the ceremony, before the first publication. Time stands still at this moment, or at ``instant``."""
+    """After the ceremony, before the first publication. Time stands still at this moment, or at ``instant``.
+
+    The world's own signer has the online key, unless ``online_public_key`` names that of another.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "metadata").mkdir()
     online = CryptoSigner.generate_ecdsa()
@@ -84,7 +92,7 @@ async def make_world(
     clock = FixedClock(instant or datetime.now(UTC))
     await create_development_repository(
         ceremony_directory=folder / "ceremony",
-        online_public_key=public_key_of(online),
+        online_public_key=online_public_key or public_key_of(online),
         bins=HashBins.of_number(bins),
         clock=clock,
         store=store,
@@ -94,8 +102,6 @@ async def make_world(
 
 def public_key_of(signer: CryptoSigner) -> bytes:
     """As DER SubjectPublicKeyInfo."""
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
     pem = signer.public_key.keyval["public"].encode()
     return load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
