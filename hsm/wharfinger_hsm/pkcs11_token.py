@@ -1,9 +1,8 @@
 """A token behind a PKCS#11 module. The only module that imports `pkcs11`.
 
 It runs in a worker process, on one thread: python-pkcs11 initialises modules without CKF_OS_LOCKING_OK and releases
-the GIL in each call, so that two threads crash SoftHSM. One session is logged in for as long as the token is open,
-because log-in belongs to the application, and ending the session that logged in would take every other session's keys
-away.
+the GIL in each call, so that two threads crash SoftHSM. One session stays logged in for as long as the token is open:
+log-in belongs to the application, and ending the session that logged in takes every other session's keys away.
 
 After `TokenUnavailableError` nothing here is repaired: a failed C_Sign can leave its operation active, handles die
 with the session, and modules cache what they saw. Whoever called closes the token, or better ends the process, and
@@ -43,14 +42,10 @@ from wharfinger_hsm.verification import check_item, read_public_key, verify
 logger = logging.getLogger(__name__)
 
 # Everything that counts against the token's limit of attempts, or says that the limit was reached.
-_PIN_ERRORS = (
-    *(refusal.PinIncorrect, refusal.PinLocked, refusal.PinExpired),
-    *(refusal.PinInvalid, refusal.PinLenRange, refusal.UserPinNotInitialized),
-)
-_TEMPLATE_ERRORS = (
-    *(refusal.AttributeReadOnly, refusal.AttributeTypeInvalid, refusal.AttributeValueInvalid),
-    refusal.TemplateInconsistent,
-)
+_PIN_ERRORS: tuple[type[Exception], ...] = (refusal.PinIncorrect, refusal.PinLocked, refusal.PinExpired)
+_PIN_ERRORS += (refusal.PinInvalid, refusal.PinLenRange, refusal.UserPinNotInitialized)
+_TEMPLATE_ERRORS: tuple[type[Exception], ...] = (refusal.AttributeReadOnly, refusal.AttributeTypeInvalid)
+_TEMPLATE_ERRORS += (refusal.AttributeValueInvalid, refusal.TemplateInconsistent)
 _CANNOT_DO = (
     refusal.MechanismInvalid,
     refusal.MechanismParamInvalid,
@@ -115,8 +110,7 @@ class Pkcs11Token:
     def open(cls, module: Path, token_label: str, pin: str) -> Self:
         """Loads the module, finds the token by its label, and logs in, once.
 
-        Raises `ModuleMissingError`, `TokenMissingError`, `WrongPinError`, or `TokenUnavailableError` for everything
-        else.
+        Raises `ModuleMissingError`, `TokenMissingError`, `WrongPinError`, or `TokenUnavailableError` for the rest.
         """
         library = _load(module)
         try:

@@ -34,7 +34,7 @@ WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "wharfinger_hsm.w
 
 _MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
-_REAP_SECONDS = 2.0
+_REAP_SECONDS = 5.0
 
 
 class WorkerLostError(Exception):
@@ -47,7 +47,7 @@ class WorkerProcess:
     def __init__(self, process: Process) -> None:
         self._process = process
         self.ended: asyncio.Task[int] = asyncio.ensure_future(process.wait())
-        """Done when the process is. Await it shielded."""
+        """Done when the process is. Wait for it with `asyncio.wait`, which does not cancel it."""
 
     @classmethod
     async def launch(cls, command: Sequence[str], settings: TokenSettings) -> Self:
@@ -138,7 +138,7 @@ class WorkerProcess:
             async with asyncio.timeout(_REAP_SECONDS):
                 # First, because asyncio does not report the end of a process while its output waits to be read.
                 await stdout.read()
-                await asyncio.shield(self.ended)
+                await asyncio.wait({self.ended})
                 await self._stdin.wait_closed()
         self.ended.cancel()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from wharfinger_daemon.errors import CorruptStateError, Reason
+from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import DocumentSignature, RoleState, UnsignedDocument
 from wharfinger_daemon.metadata.planning import Publication, PublicationOrder
 from wharfinger_daemon.metadata.targets import Target
@@ -22,8 +23,21 @@ class VersionedFile:
     content: bytes
 
 
+ROLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
 def file_name(role: str, version: int) -> str:
-    """What clients call a file. Version 0 is the one without a version in its name."""
+    """What clients call a file. Version 0 is the one without a version in its name.
+
+    Raises:
+        InvalidRequestError: MALFORMED_REQUEST; the role is no name of a role, so that no path can come of it.
+    """
+    if not ROLE_NAME.fullmatch(role) or version < 0:
+        raise InvalidRequestError(
+            f"'{ascii(role)[1:-1][:80]}' in version {version} is no metadata: a role is called like 'timestamp' or "
+            "'bins-0a3f', and versions count from 1.",
+            reason=Reason.MALFORMED_REQUEST,
+        )
     return f"{version}.{role}.json" if version else f"{role}.json"
 
 

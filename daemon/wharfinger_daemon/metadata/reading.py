@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from wharfinger_daemon.errors import InvalidRequestError, NotFoundError, Reason
+from wharfinger_daemon.errors import NotFoundError, Reason
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.planning import TIMESTAMP
-from wharfinger_daemon.metadata.ports import MetadataStore
+from wharfinger_daemon.metadata.ports import MetadataStore, file_name
 from wharfinger_daemon.metadata.published import PublishedView, corrupt, parse_targets
 from wharfinger_daemon.metadata.targets import Target, require_target_path
 
 ROOT = "root"
-
-_ROLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -69,12 +66,7 @@ class MetadataReader:
             CorruptStateError: the store is damaged.
             UnavailableError: the store does not answer.
         """
-        if not _ROLE_NAME.fullmatch(role) or version < 0:
-            raise InvalidRequestError(
-                f"'{ascii(role)[1:-1][:80]}' in version {version} is no metadata: a role is called like 'timestamp' "
-                "or 'bins-0a3f', and versions count from 1.",
-                reason=Reason.MALFORMED_REQUEST,
-            )
+        file_name(role, version)  # Refuses what is no name, also where no file would be opened for it.
         content, found = await self._find(role, version)
         if content is None:
             raise NotFoundError(

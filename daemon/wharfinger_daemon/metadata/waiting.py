@@ -33,12 +33,11 @@ class WaitingChange:
     done: asyncio.Future[PublicationResult]
 
     def succeed(self, result: PublicationResult) -> None:
-        """Answers the caller, if it still waits."""
-        if not self.done.done():
-            self.done.set_result(result)
+        """Answers the caller. One that stopped waiting left the answer to nobody."""
+        self.done.set_result(result)
 
     def fail(self, error: BaseException) -> None:
-        """Answers the caller, if it still waits."""
+        """Answers the caller, if it has no answer yet."""
         if not self.done.done():
             self.done.set_exception(error)
 

@@ -70,9 +70,11 @@ class MetadataDirectory:
             directory = os.open(self._path, _DIRECTORY)
             try:
                 fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            except OSError as error:
                 os.close(directory)
-                raise self._busy() from error
+                if isinstance(error, BlockingIOError):
+                    raise self._busy() from error
+                raise
             return directory
 
     async def _in_directory(self, work: Callable[[int], T]) -> T:
@@ -109,8 +111,8 @@ def _read(directory: int, name: str) -> bytes | None:
     try:
         descriptor = os.open(name, _READ, dir_fd=directory)
     except OSError as error:
-        # A name that is too long, or a link, names no metadata file either.
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG):
+        # A link is no metadata file.
+        if error.errno in (errno.ENOENT, errno.ELOOP):
             return None
         raise
     with os.fdopen(descriptor, "rb") as file:

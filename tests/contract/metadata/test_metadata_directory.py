@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -74,10 +77,6 @@ async def test_links_are_not_followed(tmp_path: Path) -> None:
     assert await MetadataDirectory(directory).read("root", 1) is None
 
 
-async def test_a_name_that_is_too_long_is_no_file(tmp_path: Path) -> None:
-    assert await MetadataDirectory(tmp_path).read("a" * 300, 1) is None
-
-
 async def test_a_missing_directory_is_unavailable(tmp_path: Path) -> None:
     store = MetadataDirectory(tmp_path / "missing")
     for call in (store.read("root", 1), store.add([]), store.replace_timestamp(b""), store.lock()):
@@ -89,10 +88,25 @@ async def test_a_missing_directory_is_unavailable(tmp_path: Path) -> None:
 async def test_what_is_no_file_is_reported_and_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "1.root.json").mkdir()
     os.mkfifo(tmp_path / "2.root.json")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "3.root.json"))
     store = MetadataDirectory(tmp_path)
-    with pytest.raises(UnavailableError):
-        await store.read("root", 1)
+    for version in (1, 3):
+        with pytest.raises(UnavailableError):
+            await store.read("root", version)
     assert b"" == await store.read("root", 2)
+
+
+async def test_a_lock_that_the_file_system_cannot_give_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UnavailableError) as refused:
+        await MetadataDirectory(tmp_path).lock()
+    assert "No locks available" in refused.value.message
 
 
 async def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError
+from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason, StartupError
 from wharfinger_daemon.metadata.ports import MetadataStore, VersionedFile
 
 
@@ -42,6 +42,15 @@ async def test_the_timestamp_is_replaced(store: MetadataStore) -> None:
     for content in (b"first", b"second"):
         await store.replace_timestamp(content)
         assert content == await store.read("timestamp", 0)
+
+
+@pytest.mark.parametrize("role", ["../secret", "a/b", "", "a\x00", "a" * 65])
+async def test_no_path_can_be_had_for_a_role(store: MetadataStore, role: str) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        await store.read(role, 1)
+    assert Reason.MALFORMED_REQUEST == refused.value.reason
+    with pytest.raises(InvalidRequestError):
+        await store.add([VersionedFile(role, 1, b"content")])
 
 
 async def test_only_one_publisher_gets_in_at_a_time(store: MetadataStore) -> None:

@@ -87,6 +87,15 @@ async def test_a_change_of_nothing_prepares_nothing(records: SqlPublications) ->
     assert await records.prepare(order(["a"], ["b"])) is None
 
 
+async def test_a_publication_may_renew_the_timestamp_alone(records: SqlPublications) -> None:
+    await published(records, order(["a"]))
+    publication = await published(
+        records, PublicationOrder(Change(), frozenset({"timestamp"}), OFFLINE, Lifetimes(), NOW + timedelta(hours=1))
+    )
+    assert (2, 1, {}) == (publication.timestamp_version, publication.snapshot_version, publication.bins)
+    assert NOW + timedelta(hours=25) == (await records.states())["timestamp"].expires
+
+
 async def test_a_replaced_target_is_listed_once(records: SqlPublications) -> None:
     await published(records, order(["a"]))
     role = BINS.role_for("a")

@@ -224,7 +224,7 @@ async def test_a_pin_that_turns_wrong_ends_the_replacing(
 ) -> None:
     supervisor = await start_supervisor(softhsm.settings)
     softhsm.pin_file.write_text("wrong-1234")
-    os.kill(*worker_pids(supervisor), signal.SIGKILL)
+    os.kill(worker_pids(supervisor)[0], signal.SIGKILL)
     await eventually(lambda: supervisor.restarts == 1)
 
     with pytest.raises(WrongPinError):
@@ -242,7 +242,7 @@ async def test_a_pin_file_that_is_gone_and_back_recovers(
     """Reading no PIN costs no attempt, so this is retried."""
     supervisor = await start_supervisor(softhsm.settings)
     aside = softhsm.pin_file.rename(softhsm.pin_file.with_name("aside"))
-    os.kill(*worker_pids(supervisor), signal.SIGKILL)
+    os.kill(worker_pids(supervisor)[0], signal.SIGKILL)
     await eventually(lambda: supervisor.restarts == 1)
 
     with pytest.raises(TokenUnavailableError, match="PIN file"):

@@ -228,7 +228,7 @@ async def test_more_waiting_requests_than_allowed_are_refused(
 ) -> None:
     limits = replace(LIMITS, waiting_requests=2, items_per_request=1)
     supervisor = await start_supervisor(softhsm.settings, limits=limits)
-    os.kill(*worker_pids(supervisor), signal.SIGSTOP)
+    os.kill(worker_pids(supervisor)[0], signal.SIGSTOP)
     calls = [asyncio.create_task(supervisor.sign([item], timeout_seconds=0.4)) for _ in range(2)]
     await asyncio.sleep(0)
 
@@ -244,7 +244,7 @@ async def test_closing_fails_the_calls_that_wait(
     softhsm: Any, start_supervisor: Any, worker_pids: Any, item: SigningItem
 ) -> None:
     supervisor = await start_supervisor(softhsm.settings, limits=replace(LIMITS, stop=0.1))
-    os.kill(*worker_pids(supervisor), signal.SIGSTOP)
+    os.kill(worker_pids(supervisor)[0], signal.SIGSTOP)
     calls = [asyncio.create_task(supervisor.sign([item], timeout_seconds=20)) for _ in range(3)]
     await asyncio.sleep(0.05)
 

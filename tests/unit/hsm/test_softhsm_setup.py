@@ -37,8 +37,8 @@ def test_creating_it_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_second_token_joins_the_first(tmp_path: Path) -> None:
-    for label in ("one", "two with spaces"):
-        token = create_token(tmp_path, label, "1234", "5678")
+    create_token(tmp_path, "one", "1234", "5678")
+    token = create_token(tmp_path, "two with spaces", "1234", "5678")
 
     assert {"one", "two with spaces"} == labels(token.configuration) - {""}
 

@@ -303,6 +303,30 @@ async def test_what_runs_out_is_renewed_by_the_clock(world: PublishingWorld, pub
     assert await visible(world, IN_BIN_0)
 
 
+async def test_a_renewal_that_fails_does_not_take_back_what_was_published(
+    world: PublishingWorld, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(before: datetime, limit: int) -> Any:
+        raise UnavailableError("The records are away.", reason=Reason.DATABASE_UNAVAILABLE)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.records, "expiring", fail)
+        await until(lambda: publisher.problem is not None)
+        results = [await _try(publisher, f"file-{n}") for n in range(20)]
+        await until(lambda: publisher.problem is not None)
+    await until(lambda: publisher.problem is None)
+    for number, acknowledged in enumerate(results):
+        assert await visible(world, f"file-{number}") or not acknowledged
+
+
+async def _try(publisher: Publisher, path: str) -> bool:
+    try:
+        await publisher.publish([target(path)], [], timeout_seconds=10)
+    except UnavailableError:
+        return False
+    return True
+
+
 async def _renewed(world: PublishingWorld) -> bool:
     states = await world.records.states()
     left = [state.expires - world.clock.now() for role, state in states.items() if role not in ("targets", "bins")]
