@@ -69,6 +69,7 @@ class Reason(_UpperSnake):
     VERSION_ROLLBACK = auto()
     VERSION_JUMP = auto()
     META_ROLLBACK = auto()
+    META_NOT_VERIFIED = auto()
     TOKEN_UNAVAILABLE = auto()
     SIGNATURE_INVALID = auto()
     LEDGER_MISSING = auto()

@@ -42,9 +42,9 @@ from wharfinger_hsm.verification import check_item, read_public_key, verify
 logger = logging.getLogger(__name__)
 
 # Everything that counts against the token's limit of attempts, or says that the limit was reached.
-_PIN_ERRORS: tuple[type[Exception], ...] = (refusal.PinIncorrect, refusal.PinLocked, refusal.PinExpired)
+_PIN_ERRORS: tuple[type[refusal.PKCS11Error], ...] = (refusal.PinIncorrect, refusal.PinLocked, refusal.PinExpired)
 _PIN_ERRORS += (refusal.PinInvalid, refusal.PinLenRange, refusal.UserPinNotInitialized)
-_TEMPLATE_ERRORS: tuple[type[Exception], ...] = (refusal.AttributeReadOnly, refusal.AttributeTypeInvalid)
+_TEMPLATE_ERRORS: tuple[type[refusal.PKCS11Error], ...] = (refusal.AttributeReadOnly, refusal.AttributeTypeInvalid)
 _TEMPLATE_ERRORS += (refusal.AttributeValueInvalid, refusal.TemplateInconsistent)
 _CANNOT_DO = (
     refusal.MechanismInvalid,

@@ -55,15 +55,17 @@ class WorkerProcess:
 
         Raises the worker's own `HsmError`, or `WorkerLostError` when it ends or speaks nonsense first.
         """
+        creation = asyncio.ensure_future(_create(command, settings))
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=PIPE,
-                stdout=PIPE,
-                env=_MINIMAL_ENVIRONMENT | dict(settings.environment),
-                # A group of its own, out of the terminal's reach: Ctrl-C is the daemon's to handle.
-                start_new_session=True,
-            )
+            await asyncio.wait({creation})
+        except asyncio.CancelledError:
+            # asyncio leaks the pipes of a process whose creation is cancelled: let it finish, then end the process.
+            await asyncio.wait({creation})
+            if creation.exception() is None:
+                await cls(creation.result()).kill()
+            raise
+        try:
+            process = creation.result()
         except OSError as error:
             raise WorkerLostError(f"The worker could not be started: {error.strerror}.") from error
         worker = cls(process)
@@ -146,6 +148,17 @@ class WorkerProcess:
     def _stdin(self) -> asyncio.StreamWriter:
         assert self._process.stdin is not None
         return self._process.stdin
+
+
+async def _create(command: Sequence[str], settings: TokenSettings) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=PIPE,
+        stdout=PIPE,
+        env=_MINIMAL_ENVIRONMENT | dict(settings.environment),
+        # A group of its own, out of the terminal's reach: Ctrl-C is the daemon's to handle.
+        start_new_session=True,
+    )
 
 
 def _answers(request: Request, reply: Reply) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -238,3 +239,35 @@ def test_an_address_in_use_stops_the_start(daemon: DaemonProcess) -> None:
     assert "in use" in message or "Another" in message or "another" in message
     with daemon.client() as client:
         client.publish_targets(REPOSITORY, add=[target("the-first-lives-on")])
+
+
+def test_a_caller_who_signs_the_next_versions_does_not_stop_the_publisher(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """Whoever may Sign can take versions that the publisher was going to use: it uses others, and clients follow."""
+    with daemon.client() as client:
+
+        def sign_next(role: str, **changes: object) -> None:
+            signed = json.loads(client.get_metadata(REPOSITORY, role).content)["signed"]
+            signed["version"] += 1
+            for path, value in changes.items():
+                place = signed
+                *parents, last = path.split("__")
+                for parent in parents:
+                    place = place[parent if parent == "meta" else parent.replace("_", "-") + ".json"]
+                place[last] = value
+            content = json.dumps(signed, separators=(",", ":"), sort_keys=True).encode()
+            client.sign_metadata(REPOSITORY, content, role=role)
+
+        for role in ("bins-0", "bins-1", "bins-2", "bins-3"):
+            sign_next(role)
+        sign_next("snapshot", meta__bins_1__version=900)
+        sign_next("timestamp", meta__snapshot__version=700)
+        result = client.publish_targets(REPOSITORY, add=[target("all-the-same")])
+        assert 900 == client.get_metadata(REPOSITORY, "bins-1").version
+        assert 700 == result.snapshot_version
+        client.publish_targets(REPOSITORY, add=[target("and-again")])
+    daemon.updater(tmp_path).refresh()
+    assert {"packages/all-the-same.tar.gz", "packages/and-again.tar.gz"} <= set(targets_of(daemon.home / "metadata"))
+    assert 0 == daemon.stop()
+    daemon.start()

@@ -12,7 +12,7 @@ from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import HsmSettings, Settings, SigningSettings
 from wharfinger_daemon.custody.canary import TokenCanary
 from wharfinger_daemon.custody.observing import MetricsObserver
-from wharfinger_daemon.custody.opening import open_token
+from wharfinger_daemon.custody.opening import open_token, startup_errors
 from wharfinger_daemon.custody.token_keys import HsmKeys
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.metadata.published import published_versions
@@ -66,7 +66,8 @@ async def open_signing(
 
 
 async def _canary(hsm: HsmSettings, supervisor: HsmSupervisor, keys: HsmKeys) -> TokenCanary:
-    named = [key for key in await supervisor.keys() if key.label == hsm.canary_key_label]
+    with startup_errors():
+        named = [key for key in await supervisor.keys() if key.label == hsm.canary_key_label]
     if len(named) != 1:
         raise StartupError(
             f"The token has {len(named)} keys with the label '{hsm.canary_key_label}', and health checks need exactly "

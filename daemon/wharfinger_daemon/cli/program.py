@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,14 +44,24 @@ class _Program(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Whatever ends a command, the status must not say 1: that would mean that a threat was found.
+        _repair_streams()
         try:
             return super().invoke(ctx)
         except WharfingerError as error:
             fail(error)
+        except KeyboardInterrupt:
+            click.echo("wharfinger: interrupted.", err=True)
         except BrokenPipeError:
             # The reader of our output went away, as `head` does; there is nobody to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(EXIT_FOUND_SOMETHING)
+        except OSError as error:
+            click.echo(f"wharfinger: {error}", err=True)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception:  # noqa: BLE001  # Ends the program, with everything that is known.
+            click.echo(f"{traceback.format_exc()}wharfinger: this is a mistake in wharfinger; report it.", err=True)
+        sys.exit(EXIT_COULD_NOT_RUN)
 
 
 @click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -64,15 +76,30 @@ def fail(error: WharfingerError) -> NoReturn:
     sys.exit(EXIT_DO_NOT_RETRY if isinstance(error, FatalConfigurationError) else EXIT_COULD_NOT_RUN)
 
 
+def _repair_streams() -> None:
+    # Where a standard descriptor is closed, the next file that is opened would take its number, and get our output.
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # lives as long as the program
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name may be any bytes, and a terminal may lack any character.
+            stream.reconfigure(errors="backslashreplace")
+
+
 def print_json(value: Any) -> None:
-    """One JSON value, on one line, at once."""
-    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    """One JSON value, on one line, at once; in ASCII, so that no terminal, locale or file name can spoil it."""
+    click.echo(json.dumps(value, separators=(",", ":")))
     sys.stdout.flush()
 
 
 def home_directory() -> Path:
     """Where a development daemon keeps everything: ``$WHARFINGER_HOME``, or ``.wharfinger`` here."""
-    return Path(os.environ.get("WHARFINGER_HOME", ".wharfinger")).absolute()
+    return Path(os.environ.get("WHARFINGER_HOME") or ".wharfinger").absolute()
 
 
 config_option = click.option(

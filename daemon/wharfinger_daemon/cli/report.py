@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
@@ -27,13 +26,13 @@ class Report:
     def show(self, path: str, verdict: Verdict | None, error: str) -> None:
         """One line for the path, then the findings that weigh most."""
         if verdict is None:
-            self._console.print(Text.assemble(("error".ljust(14), "bold red"), path, f"  {error}"))
+            self._console.print(Text.assemble(("error".ljust(14), "bold red"), harmless(path), f"  {harmless(error)}"))
             return
         classification = verdict.classification
         self._console.print(
             Text.assemble(
                 (classification.label.ljust(14), _STYLES[classification]),
-                path,
+                harmless(path),
                 (f"  score {verdict.score:g}, confidence {verdict.confidence.label}", "dim"),
             )
         )
@@ -42,16 +41,26 @@ class Report:
         if len(verdict.findings) > _MOST_FINDINGS:
             self._console.print(Text(f"    … and {len(verdict.findings) - _MOST_FINDINGS} more; --json has all", "dim"))
 
-    def close(self, verdicts: Sequence[Verdict | None]) -> None:
-        """The last line."""
-        counts = Counter("error" if verdict is None else verdict.classification.label for verdict in verdicts)
+    def close(self, counts: Counter[str]) -> None:
+        """The last line: how many answers there were of each kind."""
         told = ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing to scan"
-        self._console.print(Text(f"{len(verdicts)} scanned: {told}"))
+        self._console.print(Text(f"{counts.total()} scanned: {told}"))
 
     def _show_finding(self, finding: Finding) -> None:
         place = f"{finding.member}:{finding.line}" if finding.line else finding.member
-        rule = (f"{finding.check}/{finding.rule}", "cyan")
-        self._console.print(Text.assemble(f"    {finding.weight:+g}  ", rule, f"  {place}"))
-        self._console.print(Text(f"         {finding.message}", "dim"))
+        rule = (harmless(f"{finding.check}/{finding.rule}"), "cyan")
+        self._console.print(Text.assemble(f"    {finding.weight:+g}  ", rule, f"  {harmless(place)}"))
+        self._console.print(Text(f"         {harmless(finding.message)}", "dim"))
         if finding.excerpt:
-            self._console.print(Text(f"         > {finding.excerpt}", "dim"))
+            self._console.print(Text(f"         > {harmless(finding.excerpt)}", "dim"))
+
+
+def harmless(text: str) -> str:
+    """The text with every character that is not printable written as an escape.
+
+    Names and excerpts are the attacker's: raw, they could move the cursor, rewrite what stands above, or reverse the
+    direction of reading.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

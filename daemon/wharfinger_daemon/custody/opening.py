@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from wharfinger_daemon.config import HsmSettings
@@ -34,14 +34,26 @@ async def open_token(hsm: HsmSettings, state_directory: Path) -> AsyncIterator[H
         module=hsm.module, token_label=hsm.token_label, pin_file=hsm.pin_file, environment=hsm.environment
     )
     supervisor = HsmSupervisor(token, workers=hsm.workers)
-    try:
-        await supervisor.start()
-    except WrongPinError as error:
-        raise mark.set() from error
-    except HsmError as error:
-        raise StartupError(str(error), reason=_REASONS.get(type(error), Reason.TOKEN_UNAVAILABLE)) from error
+    with startup_errors():
+        try:
+            await supervisor.start()
+        except WrongPinError as error:
+            raise mark.set() from error
     try:
         mark.clear()
         yield supervisor
     finally:
         await supervisor.close()
+
+
+@contextmanager
+def startup_errors() -> Iterator[None]:
+    """Around what asks the token while the daemon starts or a home is made.
+
+    Raises:
+        StartupError: what the token's side said, which names modules and files of this host.
+    """
+    try:
+        yield
+    except HsmError as error:
+        raise StartupError(str(error), reason=_REASONS.get(type(error), Reason.TOKEN_UNAVAILABLE)) from error

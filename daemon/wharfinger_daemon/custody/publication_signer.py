@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from wharfinger_daemon.metadata.documents import SPEC_VERSION, DocumentSignature, UnsignedDocument
+from wharfinger_daemon.metadata.planning import ClaimedVersions
 from wharfinger_daemon.signing.model import MetadataFacts, PreparedItem
 from wharfinger_daemon.signing.service import SigningService
 
@@ -30,6 +31,10 @@ class PublicationSigner:
             timeout_seconds=self._timeout_seconds,
         )
         return [DocumentSignature(signature.keyid, signature.signature) for signature in signatures]
+
+    async def claimed(self) -> Mapping[str, ClaimedVersions]:
+        claimed = await self._service.claimed_versions(self._repository)
+        return {role: ClaimedVersions(taken.signed, taken.named) for role, taken in claimed.items()}
 
 
 def _facts(document: UnsignedDocument) -> MetadataFacts:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from securesystemslib.signer import CryptoSigner
 
 from wharfinger_daemon.errors import Reason, RefusedError, UnavailableError
 from wharfinger_daemon.metadata.documents import DocumentSignature, UnsignedDocument
+from wharfinger_daemon.metadata.planning import ClaimedVersions
 
 
 class MemorySigner:
@@ -30,6 +31,12 @@ class MemorySigner:
             raise UnavailableError("The signer is switched off.", reason=Reason.TOKEN_UNAVAILABLE)
         self.batches.append(len(documents))
         return [self._sign(document) for document in documents]
+
+    async def claimed(self) -> Mapping[str, ClaimedVersions]:
+        highest: dict[str, int] = {}
+        for role, version in self.signed:
+            highest[role] = max(version, highest.get(role, 0))
+        return {role: ClaimedVersions(signed=version) for role, version in highest.items()}
 
     def _sign(self, document: UnsignedDocument) -> DocumentSignature:
         state = document.state

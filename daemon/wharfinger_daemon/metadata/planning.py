@@ -105,6 +105,19 @@ class Publication:
 
 
 @dataclass(frozen=True)
+class ClaimedVersions:
+    """Which versions of a role are taken, by whomever: the next one must be above ``signed``, not below ``named``."""
+
+    signed: int = 0
+    named: int = 0
+
+    @property
+    def lowest_free(self) -> int:
+        """The lowest version that may still be signed."""
+        return max(self.signed + 1, self.named)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A publication to be prepared, and the states of all roles that it changes."""
 
@@ -151,9 +164,49 @@ def plan(order: PublicationOrder, touched: Collection[str], states: Mapping[str,
     return Plan(publication, (*next_states.values(), *offline))
 
 
+def evade(
+    publication: Publication,
+    states: Mapping[str, RoleState],
+    claimed: Mapping[str, ClaimedVersions],
+    order: PublicationOrder,
+) -> Plan:
+    """Chooses other versions for a prepared publication, because somebody else had some of its versions signed.
+
+    Every role of it moves above what is taken; so does a bin that a signed snapshot names higher than it is.
+
+    Args:
+        states: the newest state of every role, with the versions of the prepared publication.
+        claimed: what is taken, by role.
+        order: for the time and the lifetimes.
+    """
+    bins = {
+        role
+        for role in order.offline.bins.roles()
+        if role in publication.bins or claimed.get(role, ClaimedVersions()).named > states[role].version
+    }
+    chosen = {role: _free(role, states, claimed, order) for role in (*sorted(bins), SNAPSHOT, TIMESTAMP)}
+    moved = Publication(
+        timestamp_version=chosen[TIMESTAMP].version,
+        snapshot_version=chosen[SNAPSHOT].version,
+        bins={role: chosen[role].version for role in sorted(bins)},
+        published=False,
+    )
+    return Plan(moved, tuple(chosen.values()))
+
+
+def _free(
+    role: str, states: Mapping[str, RoleState], claimed: Mapping[str, ClaimedVersions], order: PublicationOrder
+) -> RoleState:
+    version = max(states[role].version, claimed.get(role, ClaimedVersions()).lowest_free)
+    return RoleState(role, version, _expires(role, order))
+
+
 def _next(role: str, state: RoleState | None, order: PublicationOrder) -> RoleState:
-    expires = (order.at + order.lifetimes.of(role)).replace(microsecond=0)
-    return RoleState(role, 1 if state is None else state.version + 1, expires)
+    return RoleState(role, 1 if state is None else state.version + 1, _expires(role, order))
+
+
+def _expires(role: str, order: PublicationOrder) -> datetime:
+    return (order.at + order.lifetimes.of(role)).replace(microsecond=0)
 
 
 def _changed_offline(offline: OfflineRoles, states: Mapping[str, RoleState]) -> list[RoleState]:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import DocumentSignature, RoleState, UnsignedDocument
-from wharfinger_daemon.metadata.planning import Publication, PublicationOrder
+from wharfinger_daemon.metadata.planning import ClaimedVersions, Publication, PublicationOrder
 from wharfinger_daemon.metadata.targets import Target
 
 
@@ -112,6 +112,18 @@ class PublicationRecords(Protocol):
         """
         ...
 
+    async def evade(self, claimed: Mapping[str, ClaimedVersions], order: PublicationOrder) -> Publication:
+        """Gives the prepared publication other versions, as ``planning.evade`` decides.
+
+        Raises:
+            CorruptStateError: there is no prepared publication. Nothing was written.
+        """
+        ...
+
+    async def last_shown(self) -> int:
+        """The version of the timestamp that was marked published last; 0 before the first."""
+        ...
+
     async def mark_published(self, publication: Publication, at: datetime) -> None:
         """Says that clients can see a publication. Repeats safely."""
         ...
@@ -139,4 +151,8 @@ class OnlineSigner(Protocol):
             UnavailableError, DeadlineError: nothing was signed, or it is not known; the same call may be made again.
             WharfingerError: it is refused.
         """
+        ...
+
+    async def claimed(self) -> Mapping[str, ClaimedVersions]:
+        """Which versions are taken, by role, whoever had them signed."""
         ...

@@ -9,8 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import structlog
+
 from wharfinger_daemon.clock import Clock
-from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.errors import Reason, RefusedError, StartupError
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.completion import Completion
 from wharfinger_daemon.metadata.documents import RoleState
@@ -28,7 +30,10 @@ from wharfinger_daemon.metadata.planning import (
 from wharfinger_daemon.metadata.ports import MetadataStore, OnlineSigner, PublicationRecords
 from wharfinger_daemon.metadata.published import published_versions
 
+log = structlog.get_logger()
+
 _NOTHING = Change()
+_TAKEN = (Reason.VERSION_EQUIVOCATION, Reason.VERSION_ROLLBACK, Reason.META_ROLLBACK)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Repository:
         """
         newest = await self.records.newest()
         shown = (await published_versions(self.store)).get(TIMESTAMP, 0)
-        _require_same_history(newest, shown)
+        _require_same_history(newest, await self.records.last_shown(), shown)
         _require_same_bins(self.offline.bins, await self.records.states())
 
     async def finish(self) -> None:
@@ -82,8 +87,7 @@ class Repository:
         order = PublicationOrder(change, frozenset(renew), self.offline, self.lifetimes, self.clock.now())
         publication = await self.records.prepare(order)
         if publication is not None:
-            await self._complete(publication)
-            return publication
+            return await self._complete(publication)
         states = await self.records.states()
         return Publication(states[TIMESTAMP].version, states[SNAPSHOT].version, {}, published=True)
 
@@ -104,11 +108,23 @@ class Repository:
         """Tells the observer when metadata expires."""
         self._observe(await self.records.states())
 
-    async def _complete(self, publication: Publication) -> None:
+    async def _complete(self, publication: Publication) -> Publication:
+        """Completes a prepared publication; returns it with the versions that it was published with."""
         completion = Completion(self.records, self.store, self.signer)
-        states = await completion.complete(publication, self.clock.now())
+        try:
+            states = await completion.complete(publication, self.clock.now())
+        except RefusedError as error:
+            if error.reason not in _TAKEN:
+                raise
+            # Another caller of the signer had some of these versions signed: there must not be two, so ours give way.
+            # Versions are plenty. If it happens again, the publisher tries again, as after every failure.
+            log.warning("evading versions that others had signed", reason=error.reason, details=error.details)
+            order = PublicationOrder(_NOTHING, frozenset(), self.offline, self.lifetimes, self.clock.now())
+            publication = await self.records.evade(await self.signer.claimed(), order)
+            states = await completion.complete(publication, self.clock.now())
         self.observer.published(publication)
         self._observe(states)
+        return publication
 
     def _observe(self, states: Mapping[str, RoleState]) -> None:
         earliest: dict[str, datetime] = {role: states[role].expires for role in (TIMESTAMP, SNAPSHOT)}
@@ -116,11 +132,11 @@ class Repository:
         self.observer.expires(earliest)
 
 
-def _require_same_history(newest: Publication | None, shown: int) -> None:
+def _require_same_history(newest: Publication | None, last_shown: int, shown: int) -> None:
     """The store shows the newest publication, or, if that was interrupted, the one before it."""
     recorded = 0 if newest is None else newest.timestamp_version
     interrupted = newest is not None and not newest.published
-    if shown == recorded or (interrupted and shown == recorded - 1):
+    if shown == recorded or (interrupted and shown == last_shown):
         return
     if shown > recorded:
         raise StartupError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -16,12 +15,14 @@ from wharfinger_daemon.scanning.registry import rule_set_version
 
 
 class InProcessExaminer:
-    """An ``Examiner`` in a thread of this process, one artifact at a time. Nothing ends a check that hangs."""
+    """An ``Examiner`` in the caller's own thread: the event loop waits for it, and nothing ends a check that hangs.
+
+    Another thread would not do, since compiled YARA-X rules must be used and dropped by the thread that made them.
+    """
 
     def __init__(self, checks: Sequence[Check], limits: EngineLimits | None = None) -> None:
         self._engine = Engine(checks, limits or EngineLimits(), WatchedDeadline())
         self._rule_set = rule_set_version(checks)
-        self._free = asyncio.Lock()
 
     @property
     def rule_set(self) -> str:
@@ -30,9 +31,5 @@ class InProcessExaminer:
 
     async def examine(self, artifact: BinaryIO, subject: Subject) -> Examination:
         """Examines the artifact from its first byte."""
-        async with self._free:
-            return await asyncio.to_thread(self._examined, artifact, subject)
-
-    def _examined(self, artifact: BinaryIO, subject: Subject) -> Examination:
         with io.FileIO(readonly_descriptor(artifact), "rb") as file:
             return self._engine.examine(file, subject)

@@ -185,11 +185,10 @@ class SandboxPool:
     async def _refill(self, slot: _Slot) -> None:
         try:
             await self._start_worker(slot)
-        except WorkerStartError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the slot must not be lost
             # The next job tries again, and tells its caller.
             _log.error("scan_worker_does_not_start", why=str(error))
-        if not self._closed:
-            self._idle.put_nowait(slot)
+        self._idle.put_nowait(slot)
 
     async def close(self) -> None:
         """Kills all workers; jobs that wait or are under way fail as unavailable. May be called again."""

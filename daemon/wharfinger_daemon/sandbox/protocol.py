@@ -178,9 +178,9 @@ def _header_with_descriptors(channel: socket.socket) -> tuple[bytes, list[int]]:
     header, ancillary, _, _ = channel.recvmsg(_LENGTH_BYTES, room, socket.MSG_CMSG_CLOEXEC)
     if not header:
         raise EOFError
-    for level, kind, content in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    # Only descriptors can come: credentials would have to be asked for.
+    for _, _, content in ancillary:
+        descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
     return header, list(descriptors)
 
 

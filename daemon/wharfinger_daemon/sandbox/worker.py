@@ -99,4 +99,4 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     # Without the interpreter's clean-up, which would run code of checks, and has nothing to clean up.
-    os._exit(main(sys.argv[1:]))
+    os._exit(main(sys.argv[1:]))  # pragma: no cover - runs in the executed program only

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import math
 import os
-import signal
 import socket
 import sys
 
@@ -110,8 +109,6 @@ class WorkerProcess:
         # It has closed the channel, so that it is dead or as good as dead.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._process.wait(), _REAP_SECONDS)
-        if self._process.returncode == -signal.SIGXCPU:
-            return "cpu-limit"
         if self._process.returncode is not None and self._process.returncode < 0:
             return "killed"
         return "crashed"

@@ -83,6 +83,7 @@ class Examiner:
         authority = repository.authority(role)
         self._check_expiry(metadata.facts, authority.role_type)
         _check_targets(metadata, authority)
+        _check_named(metadata, repository)
         key = self._key(repository, authority, role, item.keyid)
         _check_grant(caller, repository, role)
         return _examined(repository, metadata.facts, authority, key, item.signed)
@@ -199,6 +200,28 @@ def _check_targets(metadata: ReadMetadata, authority: RoleAuthority) -> None:
             reason=Reason.DELEGATION_IN_BIN,
             role=role,
         )
+
+
+def _check_named(metadata: ReadMetadata, repository: TrustedRepository) -> None:
+    """A snapshot names roles that there are, and offline roles as they were verified: what it names once, every later
+    snapshot must name, no version lower, so one that names something else would end the repository."""
+    if metadata.facts.type != "snapshot":
+        return
+    for name, version in metadata.facts.meta.items():
+        if repository.authority(name).role_type not in (RoleType.TARGETS, RoleType.BINS):
+            raise InvalidRequestError(
+                f"The snapshot names '{name}', and a snapshot lists targets metadata alone (TUF specification 4.4).",
+                reason=Reason.NOT_TUF_METADATA,
+                named_role=name,
+            )
+        verified = repository.versions.get(name, version)
+        if version != verified:
+            raise RefusedError(
+                f"The snapshot names version {version} of '{name}', and version {verified} is the one that was "
+                "verified.",
+                reason=Reason.META_NOT_VERIFIED,
+                named_role=name,
+            )
 
 
 def _check_grant(caller: Caller, repository: TrustedRepository, role: str) -> None:

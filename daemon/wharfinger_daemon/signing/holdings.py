@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.signing.delegation import INTERMEDIATE_BINS, RoleAuthority
 from wharfinger_daemon.signing.keys import AuthorisedKey
-from wharfinger_daemon.signing.model import RepositoryKey, RoleType
+from wharfinger_daemon.signing.model import ClaimedVersions, RepositoryKey, RoleType
 from wharfinger_daemon.signing.trust import TrustedRepository
 
 _ONLINE = frozenset({RoleType.TIMESTAMP, RoleType.SNAPSHOT, RoleType.BINS})
@@ -76,6 +76,20 @@ def require_ledger(
                 repository=repository.name,
                 file=f"{version}.{role}.json",
             )
+
+
+def claimed_versions(floors: Mapping[str, Mapping[str, int]]) -> dict[str, ClaimedVersions]:
+    """Which versions are taken, by role, as the floors of the ledger say."""
+    claimed: dict[str, ClaimedVersions] = {}
+    for namer, names in floors.items():
+        for name, version in names.items():
+            known = claimed.get(name, ClaimedVersions(0, 0))
+            claimed[name] = (
+                ClaimedVersions(version, known.named)
+                if name == namer
+                else ClaimedVersions(known.signed, max(known.named, version))
+            )
+    return claimed
 
 
 def _ledger_refused(

@@ -130,6 +130,19 @@ class LintResult:
 
 
 @dataclass(frozen=True)
+class ClaimedVersions:
+    """Which versions of a role are taken: the next one must be above ``signed`` and not below ``named``.
+
+    Attributes:
+        signed: the highest version that was signed, by anybody; 0 for none.
+        named: the highest version that a signed snapshot or timestamp names; 0 for none.
+    """
+
+    signed: int
+    named: int
+
+
+@dataclass(frozen=True)
 class RepositoryKey:
     """A key that the verified metadata authorises and the token holds.
 

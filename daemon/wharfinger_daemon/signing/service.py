@@ -25,6 +25,7 @@ from wharfinger_daemon.signing.keys import TokenKeys, TokenRequest
 from wharfinger_daemon.signing.ledger import Epoch, Ledger, SignatureRecord
 from wharfinger_daemon.signing.model import (
     Caller,
+    ClaimedVersions,
     LintResult,
     PreparedItem,
     RepositoryKey,
@@ -150,6 +151,15 @@ class SigningService:
         """
         trusted = find_repository(self._repositories, repository)
         holdings.require_ledger(trusted, await self._ledger.floors(trusted.epoch), published)
+
+    async def claimed_versions(self, repository: str) -> Mapping[str, ClaimedVersions]:
+        """Which versions of a repository's roles are taken, for a publisher that must choose others.
+
+        Raises:
+            NotFoundError: there is no such repository.
+        """
+        trusted = find_repository(self._repositories, repository)
+        return holdings.claimed_versions(await self._ledger.floors(trusted.epoch))
 
     async def _sign(
         self, examined: Sequence[ExaminedItem], caller: str, request_id: str, remaining: Callable[[], float]

@@ -8,11 +8,18 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import RoleState
-from wharfinger_daemon.metadata.planning import Change, Publication, PublicationOrder, plan
+from wharfinger_daemon.metadata.planning import (
+    Change,
+    ClaimedVersions,
+    Publication,
+    PublicationOrder,
+    evade,
+    plan,
+)
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.schema import metadata_roles, publication_bins, publications, targets
@@ -52,6 +59,35 @@ class SqlPublications:
             return planned.publication
 
         return await self._database.run(work)
+
+    async def evade(self, claimed: Mapping[str, ClaimedVersions], order: PublicationOrder) -> Publication:
+        def work(connection: Connection) -> Publication:
+            prepared = self._newest(connection)
+            if prepared is None or prepared.published:
+                raise CorruptStateError(
+                    "There is no prepared publication whose versions could be changed.",
+                    reason=Reason.PUBLICATION_FAILED,
+                )
+            planned = evade(prepared, self._states(connection), claimed, order)
+            # Its rows of bins go with it.
+            connection.execute(
+                delete(publications)
+                .where(publications.c.repository == self._repository)
+                .where(publications.c.state == _PREPARED)
+            )
+            self._replace_states(connection, planned.states)
+            self._record(connection, planned.publication, order.at)
+            return planned.publication
+
+        return await self._database.run(work)
+
+    async def last_shown(self) -> int:
+        query = (
+            select(func.coalesce(func.max(publications.c.timestamp_version), 0))
+            .where(publications.c.repository == self._repository)
+            .where(publications.c.state == _PUBLISHED)
+        )
+        return await self._database.run(lambda connection: connection.execute(query).scalar_one())
 
     async def mark_published(self, publication: Publication, at: datetime) -> None:
         def work(connection: Connection) -> None:

@@ -11,7 +11,14 @@ from tests.support.publishing import target
 from wharfinger_daemon.errors import CorruptStateError, Reason
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState
-from wharfinger_daemon.metadata.planning import Change, Lifetimes, OfflineRoles, Publication, PublicationOrder
+from wharfinger_daemon.metadata.planning import (
+    Change,
+    ClaimedVersions,
+    Lifetimes,
+    OfflineRoles,
+    Publication,
+    PublicationOrder,
+)
 from wharfinger_daemon.storage import publications, schema
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.publications import SqlPublications
@@ -140,3 +147,27 @@ async def test_a_row_that_is_no_target_is_reported(records: SqlPublications, dat
     with pytest.raises(CorruptStateError) as damaged:
         await records.targets_of([BINS.role_for("a")])
     assert (Reason.TARGET_INVALID, BINS.role_for("a")) == (damaged.value.reason, damaged.value.details["role"])
+
+
+async def test_a_prepared_publication_can_be_given_other_versions(records: SqlPublications) -> None:
+    first = await published(records, order(["a"]))
+    prepared = await records.prepare(order(["b"]))
+    assert prepared is not None
+    role = BINS.role_for("b")
+    claimed = {"timestamp": ClaimedVersions(9), role: ClaimedVersions(3)}
+    moved = await records.evade(claimed, order([]))
+    assert (10, prepared.snapshot_version, {role: 4}) == (moved.timestamp_version, moved.snapshot_version, moved.bins)
+    assert moved == await records.newest()
+    assert first.timestamp_version == await records.last_shown()
+    listed = await records.states()
+    assert (10, 4) == (listed["timestamp"].version, listed[role].version)
+    await records.mark_published(moved, NOW)
+    assert 10 == await records.last_shown()
+
+
+async def test_what_is_published_keeps_its_versions(records: SqlPublications) -> None:
+    for _ in range(2):
+        with pytest.raises(CorruptStateError):
+            await records.evade({}, order([]))
+        if await records.newest() is None:
+            await published(records, order(["a"]))

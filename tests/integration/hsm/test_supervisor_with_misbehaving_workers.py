@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from wharfinger_hsm.limits import SupervisorLimits
 from wharfinger_hsm.model import Digest, KeyAlgorithm, Message, SigningItem, TokenSettings
 from wharfinger_hsm.supervisor import HsmSupervisor
 from wharfinger_hsm.verification import verify
+from wharfinger_hsm.worker_process import WorkerLostError, WorkerProcess
 
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
 LIMITS = SupervisorLimits(allowance=0.3, allowance_per_item=0.0, first_backoff=0.02, longest_backoff=0.2, keys=20.0)
@@ -268,6 +270,25 @@ async def test_closing_while_a_replacement_logs_in_leaves_no_process(
     for pid in worker.marker.read_text().split():
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid), 0)
+
+
+@pytest.mark.parametrize("turns", range(12))
+@pytest.mark.parametrize("command", [("/bin/sleep", "60"), ("/nonexistent/worker",)], ids=["starts", "fails"])
+async def test_a_launch_that_is_cancelled_at_any_moment_leaves_nothing(
+    no_token: TokenSettings, command: tuple[str, ...], turns: int
+) -> None:
+    """No process, and no open pipe, which would be a warning here and a leak in a daemon."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children")
+    before = children.read_text()
+    launch = asyncio.create_task(WorkerProcess.launch(command, no_token))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    launch.cancel()
+
+    with pytest.raises((asyncio.CancelledError, WorkerLostError)):
+        await launch
+
+    assert before == children.read_text()
 
 
 async def test_a_cancelled_call_is_not_done_later(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.security.sandbox.conftest import SUBJECT, OpenPool, sdist
+from tests.security.sandbox.conftest import MIB, SUBJECT, OpenPool, sdist
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.sandbox import SandboxPool
 from wharfinger_daemon.scanning.model import Examination
@@ -78,6 +80,18 @@ async def test_content_that_ends_two_workers_is_named_and_the_next_job_works(
     await _good(pool)
 
 
+async def test_an_artifact_that_needs_more_memory_than_there_is(open_pool: OpenPool) -> None:
+    """Opening it fails, twice, and the content is the cause."""
+    artifact = io.BytesIO()
+    with zipfile.ZipFile(artifact, "w") as archive:
+        archive.writestr("large", bytes(80 * MIB))
+    pool = await open_pool("Sleeper", memory_bytes=64 * MIB)
+    with pytest.raises(ContentFailure) as failure:
+        await pool.examine(artifact, SUBJECT)
+    assert "out-of-memory" == failure.value.why
+    await _good(pool)
+
+
 async def test_a_worker_killed_once_costs_nothing(open_pool: OpenPool) -> None:
     """A kill from outside is survived by trying again, and only the second kill ends the job."""
     pool = await open_pool("Sleeper", job_seconds=60.0)
@@ -96,11 +110,14 @@ async def test_a_worker_killed_once_costs_nothing(open_pool: OpenPool) -> None:
     await _good(pool)
 
 
-async def test_an_idle_worker_that_was_killed_is_replaced(open_pool: OpenPool) -> None:
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_an_idle_worker_that_was_killed_is_replaced(open_pool: OpenPool, noticed: bool) -> None:
     """The next artifact is examined as if nothing had happened."""
     pool = await open_pool("Sleeper")
     (pid,) = pool.pids
     os.kill(pid, signal.SIGKILL)
+    if noticed:
+        await _until(lambda: pool.pids == [])
     await _good(pool)
     await _until(lambda: pool.pids not in ([], [pid]))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +16,7 @@ from wharfinger_daemon.bootstrap import publish_once
 from wharfinger_daemon.cli.development.tls import create_certificates
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import HsmSettings
-from wharfinger_daemon.custody.opening import open_token
+from wharfinger_daemon.custody.opening import open_token, startup_errors
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.ceremony import create_development_repository
@@ -48,8 +50,9 @@ async def create_home(home: Path, *, bins: int, clock: Clock, tell: Tell) -> Non
     if not (home / "tls").exists():
         tell("TLS: an authority, and certificates for the server and its callers")
         create_certificates(home / "tls")
-    hsm = _token(home, tell)
-    online = await _keys(home, hsm, tell)
+    hsm = _hsm_settings(home)
+    with startup_errors():
+        online = await _token(home, hsm, tell)
     root_sha256 = await _ceremony(home, online, bins, clock, tell)
     if not (home / "config.toml").exists():
         tell("Configuration: config.toml")
@@ -64,24 +67,43 @@ async def create_home(home: Path, *, bins: int, clock: Clock, tell: Tell) -> Non
         await publish_once(settings, clock)
 
 
-def _token(home: Path, tell: Tell) -> HsmSettings:
-    pin_file = home / "pin"
-    if not (home / "softhsm").exists():
-        tell("Token: SoftHSM")
-        pin, so_pin = (str(secrets.randbelow(10**12)).zfill(12) for _ in range(2))
-        for name, value in (("pin", pin), ("so-pin", so_pin)):
-            file = home / name
-            file.unlink(missing_ok=True)
-            file.touch(mode=0o600)
-            file.write_text(value, encoding="ascii")
-        create_token(home / "softhsm", TOKEN_LABEL, pin, so_pin)
+def _hsm_settings(home: Path) -> HsmSettings:
+    with startup_errors():
+        module = find_module()
     return HsmSettings(
-        module=find_module(),
+        module=module,
         token_label=TOKEN_LABEL,
-        pin_file=pin_file,
+        pin_file=home / "pin",
         canary_key_label=CANARY_KEY_LABEL,
         environment={"SOFTHSM2_CONF": str(home / "softhsm" / "softhsm2.conf")},
     )
+
+
+async def _token(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
+    """The token with its keys, made if there is no PIN yet; returns the online key.
+
+    SoftHSM does not write tokens and keys as a whole. The PIN gets its name last, and a token that was left without
+    one is thrown away: nothing can depend on it.
+    """
+    if hsm.pin_file.exists():
+        return await _keys(home, hsm, tell)
+    if (home / "ceremony").exists() or (home / "config.toml").exists():
+        raise StartupError(
+            f"{hsm.pin_file} is missing, and with it the use of the token beside it. Put it back, or name another home.",
+            reason=Reason.CONFIGURATION_INVALID,
+        )
+    tell("Token: SoftHSM")
+    shutil.rmtree(home / "softhsm", ignore_errors=True)
+    pin, so_pin = (str(secrets.randbelow(10**12)).zfill(12) for _ in range(2))
+    unfinished = home / "pin.unfinished"
+    for file, value in ((unfinished, pin), (home / "so-pin", so_pin)):
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(value, encoding="ascii")
+    create_token(home / "softhsm", TOKEN_LABEL, pin, so_pin)
+    online = await _keys(home, hsm.model_copy(update={"pin_file": unfinished}), tell)
+    unfinished.rename(hsm.pin_file)
+    return online
 
 
 async def _keys(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
@@ -112,22 +134,34 @@ async def _ceremony(home: Path, online: TokenKey, bins: int, clock: Clock, tell:
 def _write_configuration(home: Path, hsm: HsmSettings, root_sha256: str) -> None:
     template = Template((Path(__file__).parent / "config.toml").read_text(encoding="utf-8"))
     text = template.substitute(
-        module=hsm.module,
-        token_label=hsm.token_label,
-        softhsm_configuration=hsm.environment["SOFTHSM2_CONF"],
-        root_sha256=root_sha256,
+        module=_toml(str(hsm.module)),
+        token_label=_toml(hsm.token_label),
+        softhsm_configuration=_toml(hsm.environment["SOFTHSM2_CONF"]),
+        root_sha256=_toml(root_sha256),
     )
     unfinished = home / "config.toml.unfinished"
     unfinished.write_text(text, encoding="utf-8")
     unfinished.rename(home / "config.toml")
 
 
+def _toml(value: str) -> str:
+    # What JSON escapes in printable text, quotes and backslashes, TOML escapes in the same way.
+    return json.dumps(value, ensure_ascii=False)
+
+
 def require_usable(home: Path) -> None:
-    """Refuses a folder that holds something else.
+    """Refuses a folder that holds something else, or whose name cannot be written down.
 
     Raises:
-        StartupError: it is not a folder, or has content and no sign of ours.
+        StartupError: it is not a folder, or has content and no sign of ours, or has a name that SoftHSM's configuration
+            cannot hold.
     """
+    if "#" in str(home) or not str(home).isprintable():
+        raise StartupError(
+            f"The path {str(home)!r} has a '#' or a character that is not printable, which SoftHSM's configuration "
+            "cannot hold. Name another folder.",
+            reason=Reason.CONFIGURATION_INVALID,
+        )
     if not home.exists():
         return
     if not home.is_dir():

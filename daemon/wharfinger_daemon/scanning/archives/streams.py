@@ -50,10 +50,8 @@ TRUNCATED = Damage("truncated-archive", "The compressed data ends too early.")
 
 
 def damage_of(error: Exception) -> Damage:
-    """The anomaly that a decoding error is; the libraries tell only by their messages."""
+    """The anomaly that a decoding error is; lzma tells only by its messages."""
     text = str(error).lower()
-    if any(sign in text for sign in ("checksum", "data check", "length check", "crc")):
-        return BAD_CHECKSUM
     if "memory usage limit" in text or "dictionary" in text:
         return Damage("unsupported-compression", "The compression needs a larger dictionary than is allowed.")
     return Damage("corrupt-data", "The compressed data is damaged.")

@@ -133,6 +133,7 @@ class TarReader:
         self._budget = budget
         self._observer = observer
         self._trailing = b""
+        self._damaged = False
         self.names: list[str] = []
         self._first_pass()
 
@@ -148,9 +149,7 @@ class TarReader:
         except LimitReached as reached:
             self._observer.stop(reached)
         except READ_ERRORS as error:
-            if self._source.failed:
-                return
-            self._observer.skip("truncated-archive", f"The archive ends too early or is damaged: {error}.")
+            self._stopped_by(error)
 
     def _inspect(self, info: tarfile.TarInfo, seen: set[str]) -> None:
         note = self._observer.note
@@ -204,11 +203,16 @@ class TarReader:
                 content = self._content(info, archive)
                 if content is not None:
                     yield info.name, content
-        except READ_ERRORS:
-            # The first pass has noted it.
-            self._trailing = b""
+        except READ_ERRORS as error:
+            self._stopped_by(error)
         if self._trailing:
             yield "!trailing-data", self._trailing
+
+    def _stopped_by(self, error: Exception) -> None:
+        """Notes the damage, once; both passes meet it."""
+        if not (self._damaged or self._source.failed):
+            self._observer.skip("truncated-archive", f"The archive ends too early or is damaged: {error}.")
+        self._damaged = True
 
     def _content(self, info: tarfile.TarInfo, archive: tarfile.TarFile) -> bytes | None:
         if info.isdir() or info.issym() or info.islnk() or info.isdev():
@@ -221,7 +225,4 @@ class TarReader:
         if info.issparse():
             # Its holes come from nowhere, and were not accounted for when the stream was.
             self._budget.spend(len(content))
-        if len(content) < info.size:
-            self._observer.skip("truncated-archive", "The member ends too early.", info.name)
-            return None
         return content

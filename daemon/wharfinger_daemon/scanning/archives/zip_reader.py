@@ -134,12 +134,13 @@ class ZipReader:
         if first > 0:
             self._observer.note("prepended-data", f"{first} bytes stand before the archive.")
             hidden.append(("!prepended-data", 0, first))
-        for number, gap in enumerate(gaps(extents, self._directory_at)):
-            self._observer.note(
-                "zip-unlisted-data", f"{gap.end - gap.start} bytes at {gap.start} belong to no member of the directory."
-            )
-            if number < _HIDDEN_REGIONS:
-                hidden.append((f"!unlisted-data-{number + 1}", gap.start, gap.end))
+        for number, gap in enumerate(gaps(extents, self._directory_at), start=1):
+            message = f"{gap.end - gap.start} bytes at {gap.start} belong to no member of the directory."
+            if number > _HIDDEN_REGIONS:
+                self._observer.skip("zip-unlisted-data", message)
+                break
+            self._observer.note("zip-unlisted-data", message)
+            hidden.append((f"!unlisted-data-{number}", gap.start, gap.end))
         return hidden + self._inspect_end()
 
     def _described(self, info: zipfile.ZipInfo, local: LocalHeader) -> bool:

@@ -1,8 +1,11 @@
 """Checks that try to get out of the sandbox, or to harm it; workers load them by name.
 
-They only misbehave when they see a member whose content is ``misbehave``, which a worker does not show them before it is
-confined. Some report what came of their attempts: ``escaped`` with what was reached, ``refused`` with the error.
+They only misbehave when they see a member whose content is ``misbehave``, which a worker does not show them before it
+is confined. Some report what came of their attempts: ``escaped`` with what was reached, ``refused`` with the error.
 """
+
+# The system calls themselves are tried, from tables that nobody changes.
+# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH115, PTH116, PTH208, RUF012
 
 from __future__ import annotations
 

@@ -14,10 +14,13 @@ from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState
 from wharfinger_daemon.metadata.planning import (
     Change,
+    ClaimedVersions,
     Lifetimes,
     OfflineRoles,
+    Publication,
     PublicationOrder,
     due_roles,
+    evade,
     plan,
 )
 from wharfinger_daemon.metadata.waiting import WaitingChanges, merged, request
@@ -185,3 +188,32 @@ async def test_the_queue_is_bounded() -> None:
         waiting.put(Change())
     assert Reason.PUBLICATION_QUEUE_FULL == refused.value.reason
     assert (1, True, False) == (len(waiting), waiting.withdraw(first), waiting.withdraw(first))
+
+
+PREPARED = Publication(timestamp_version=8, snapshot_version=7, bins={"bins-0": 5}, published=False)
+
+
+def test_a_publication_whose_versions_are_taken_moves_above_them() -> None:
+    claimed = {"bins-0": ClaimedVersions(5), "snapshot": ClaimedVersions(40), "timestamp": ClaimedVersions(7)}
+    moved = evade(PREPARED, states(), claimed, order())
+    assert Publication(8, 41, {"bins-0": 6}, published=False) == moved.publication
+    assert {WHOLE + LIFETIMES.of(state.role) for state in moved.states} == {state.expires for state in moved.states}
+
+
+def test_a_bin_that_a_signed_snapshot_names_higher_moves_up_to_that() -> None:
+    """Otherwise our next snapshot would name it lower, and be refused for ever."""
+    claimed = {"bins-1": ClaimedVersions(signed=6, named=9), "bins-0": ClaimedVersions(signed=4, named=3)}
+    moved = evade(PREPARED, states(), claimed, order())
+    assert {"bins-0": 5, "bins-1": 9} == dict(moved.publication.bins)
+
+
+def test_a_snapshot_that_a_signed_timestamp_names_higher_moves_up_to_that() -> None:
+    moved = evade(PREPARED, states(), {"snapshot": ClaimedVersions(signed=7, named=50)}, order())
+    assert 50 == moved.publication.snapshot_version
+
+
+@given(st.integers(0, 100), st.integers(0, 100))
+def test_the_lowest_free_version_is_above_what_is_signed_and_not_below_what_is_named(signed: int, named: int) -> None:
+    free = ClaimedVersions(signed, named).lowest_free
+    assert free > signed and free >= named
+    assert free - 1 <= signed or free - 1 < named

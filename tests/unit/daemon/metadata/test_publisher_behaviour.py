@@ -18,6 +18,7 @@ from wharfinger_daemon.errors import (
     InvalidRequestError,
     OverloadedError,
     Reason,
+    RefusedError,
     StartupError,
     UnavailableError,
     WharfingerError,
@@ -168,13 +169,28 @@ async def test_when_the_store_is_away_the_change_follows(world: PublishingWorld,
     assert await visible(world, IN_BIN_0)
 
 
-async def test_a_refusal_by_the_signer_is_no_passing_trouble(world: PublishingWorld, publisher: Publisher) -> None:
+async def test_versions_that_somebody_else_had_signed_are_evaded(world: PublishingWorld, publisher: Publisher) -> None:
+    """There must not be two contents of one version, and a caller of the signer must not stop the publisher."""
     await publisher.publish([], [], timeout_seconds=10)
     [(_, signature)] = [value for key, value in world.signer.signed.items() if key == ("bins-0", 1)]
     world.signer.signed["bins-0", 2] = (b"something else", signature)
+    world.signer.signed["timestamp", 9] = (b"something else", signature)
+    result = await publisher.publish([target(IN_BIN_0)], [], timeout_seconds=10)
+    assert ({"bins-0": 3}, 10) == (dict(result.bin_versions), result.timestamp_version)
+    assert await visible(world, IN_BIN_0)
+    assert {"bins-0": 4} == dict((await publisher.publish([], [IN_BIN_0], timeout_seconds=10)).bin_versions)
+
+
+async def test_a_refusal_by_the_signer_is_no_passing_trouble(
+    world: PublishingWorld, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(documents: object) -> None:
+        raise RefusedError("The token holds no such key.", reason=Reason.KEY_NOT_HELD)
+
+    monkeypatch.setattr(world.signer, "sign", refuse)
     with pytest.raises(CorruptStateError) as refused:
         await publisher.publish([target(IN_BIN_0)], [], timeout_seconds=10)
-    assert Reason.VERSION_EQUIVOCATION == refused.value.details["cause"]
+    assert Reason.KEY_NOT_HELD == refused.value.details["cause"]
 
 
 async def test_an_error_that_nobody_foresaw_is_told_and_survived(

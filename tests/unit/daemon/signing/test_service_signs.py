@@ -334,3 +334,19 @@ async def test_targets_may_be_online_in_a_repository_without_bins(bench_of, make
     bench = await bench_of(maker)
     [signature] = await bench.sign(bench.item(maker.bin(paths=["any/path", "another"]), "targets"))
     assert ("targets", maker.online_key.keyid) == (signature.role, signature.keyid)
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ({"targets": 2}, Reason.META_NOT_VERIFIED),
+        ({"bins": 2}, Reason.META_NOT_VERIFIED),
+        ({"root": 1}, Reason.NOT_TUF_METADATA),
+        ({"bins_ffff": 1}, Reason.UNKNOWN_ROLE),
+    ],
+)
+async def test_snapshot_that_names_what_no_later_one_could_name_is_refused(bench, maker, named, reason):
+    """What a snapshot names once, every later one must name, no version lower: this one would be the last."""
+    with pytest.raises(WharfingerError) as caught:
+        await bench.sign(bench.item(maker.snapshot(1, **named)))
+    assert reason == caught.value.reason

@@ -6,6 +6,8 @@ from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import DelegatedRole, Delegations, Targets
 
 from wharfinger_daemon.errors import NotFoundError, Reason, StartupError, UnavailableError
+from wharfinger_daemon.signing.ledger import Reservation
+from wharfinger_daemon.signing.model import ClaimedVersions
 from wharfinger_daemon.signing.service import SigningService
 
 
@@ -86,7 +88,9 @@ async def test_version_that_a_snapshot_only_named_is_not_one_that_was_signed(ben
 @pytest.mark.parametrize("role", ["targets", "bins"])
 async def test_offline_metadata_older_than_a_signed_snapshot_named_is_refused(bench, role):
     """Whoever can write the metadata directory could otherwise bring revoked keys back."""
-    await bench.sign(bench.item(bench.maker.snapshot(1, **{role: 2})))
+    named = {"targets": 1, "bins": 1} | {role: 2}
+    reservation = Reservation(bench.repository.epoch, "snapshot", 1, b"d" * 32, "key", named)
+    await bench.ledger.reserve([reservation], max_version_jump=10, at=bench.maker.clock.now())
     with pytest.raises(StartupError) as caught:
         await bench.service.verify_ledger("pypi", {"snapshot": 1})
     assert (Reason.REPOSITORY_INVALID, f"1.{role}.json") == (caught.value.reason, caught.value.details["file"])
@@ -154,3 +158,18 @@ async def test_bins_by_hash_prefix_are_listed_each_where_the_key_may_not_sign_al
     maker.source.put(sign_metadata(delegator, maker.bins_signer), "bins")
     [key] = await (await bench_of(maker)).service.signing_keys("pypi")
     assert ["bins-0", "bins-2", "snapshot", "timestamp"] == sorted(key.roles)
+
+
+async def test_taken_versions_are_what_was_signed_and_what_was_named(bench, maker):
+    """A publisher that must choose free versions asks for them."""
+    await bench.sign(bench.item(maker.bin("bins-0", 4), "bins-0"), bench.item(maker.snapshot(3, bins_0=4, bins_1=7)))
+    claimed = await bench.service.claimed_versions("pypi")
+    assert {
+        "bins-0": ClaimedVersions(signed=4, named=4),
+        "bins-1": ClaimedVersions(signed=0, named=7),
+        "snapshot": ClaimedVersions(signed=3, named=0),
+        "targets": ClaimedVersions(signed=0, named=1),
+        "bins": ClaimedVersions(signed=0, named=1),
+    } == claimed
+    with pytest.raises(NotFoundError):
+        await bench.service.claimed_versions("elsewhere")

@@ -6,6 +6,7 @@ import io
 import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -94,6 +95,8 @@ class ZipEntry:
     size: int | None = None
     packed_size: int | None = None
     local_size: int | None = None
+    local_packed_size: int | None = None
+    local_crc: int | None = None
     crc: int | None = None
     offset: int | None = None
     external: int = 0
@@ -106,8 +109,10 @@ class ZipEntry:
         method = self.method if self.local_method is None else self.local_method
         flags = self.flags if self.local_flags is None else self.local_flags
         size = self._size if self.local_size is None else self.local_size
+        packed = self._packed if self.local_packed_size is None else self.local_packed_size
+        crc = self._crc if self.local_crc is None else self.local_crc
         return (
-            struct.pack("<4s5H3L2H", b"PK\3\4", 20, flags, method, 0, 0, self._crc, self._packed, size, len(name), 0)
+            struct.pack("<4s5H3L2H", b"PK\3\4", 20, flags, method, 0, 0, crc, packed, size, len(name), 0)
             + name
             + self.content
             + self.after
@@ -128,7 +133,7 @@ class ZipEntry:
 
     @property
     def _crc(self) -> int:
-        return zipfile.crc32(self.content) if self.crc is None else self.crc  # type: ignore[attr-defined]
+        return zlib.crc32(self.content) if self.crc is None else self.crc
 
     @property
     def _size(self) -> int:

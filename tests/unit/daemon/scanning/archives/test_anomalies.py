@@ -11,6 +11,7 @@ import zipfile
 import zlib
 
 import pytest
+from isal import igzip_lib
 
 from tests.unit.daemon.scanning.archives.conftest import (
     KIB,
@@ -23,7 +24,7 @@ from tests.unit.daemon.scanning.archives.conftest import (
     tar_of,
     zip_of,
 )
-from wharfinger_daemon.scanning.archives import ArchiveLimits
+from wharfinger_daemon.scanning.archives import ArchiveLimits, inflate, open_artifact, streams, zip_reader
 
 SOURCE = b"import this\n" * 50
 
@@ -105,6 +106,8 @@ def test_encrypted_member() -> None:
         ZipEntry(b"a.py", b"x", local_method=8),
         ZipEntry(b"a.py", b"x", local_flags=1),
         ZipEntry(b"a.py", b"x", local_size=5),
+        ZipEntry(b"a.py", b"x", local_crc=5),
+        ZipEntry(b"a.py", b"x", local_packed_size=5),
     ],
 )
 def test_zip_local_header_mismatch(entry: ZipEntry) -> None:
@@ -157,6 +160,13 @@ def test_zip_unlisted_data() -> None:
 def test_zip_unlisted_data_before_the_directory() -> None:
     found = opened(raw_zip(ZipEntry(b"a.py", b"x", after=b"hidden")))
     assert (["zip-unlisted-data"], b"hidden") == (found.rules, found.contents["!unlisted-data-1"])
+
+
+def test_unlisted_data_in_many_places_is_unread() -> None:
+    limits = replace(SMALL, members=100)
+    found = opened(raw_zip(*(ZipEntry(b"%d" % number, after=b"hidden") for number in range(30))), limits=limits)
+    assert ({"zip-unlisted-data"}, [""]) == (set(found.rules), found.unread)
+    assert b"hidden" == found.contents["!unlisted-data-20"]
 
 
 def test_much_unlisted_data_is_unread() -> None:
@@ -317,6 +327,12 @@ def test_tar_without_an_end_is_read_completely() -> None:
     assert (["truncated-archive"], [], {"a": SOURCE}) == (found.rules, found.unread, found.contents)
 
 
+def test_compressed_tar_that_ends_between_two_members_is_reported_once() -> None:
+    artifact = gzip.compress(tar_of(("a", SOURCE), mode="w")[:1536])[:-8]
+    found = opened(artifact)
+    assert (["truncated-archive"], [""], {"a": SOURCE}) == (found.rules, found.unread, found.contents)
+
+
 def test_zip_without_directory() -> None:
     found = opened(zip_of(("a", SOURCE))[:-40], "a.whl")
     assert (["truncated-archive"], [""], ["a.whl"]) == (found.rules, found.unread, found.order)
@@ -458,9 +474,6 @@ def test_members_of_nested_archives_are_named_in_full() -> None:
 
 def test_what_isal_refuses_is_tried_with_zlib(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that only zlib unpacks, which is what pip uses, is no place to hide."""
-    from isal import igzip_lib
-
-    from wharfinger_daemon.scanning.archives import inflate, streams, zip_reader
 
     class Refusing:
         eof = False
@@ -479,16 +492,36 @@ def test_what_isal_refuses_is_tried_with_zlib(monkeypatch: pytest.MonkeyPatch) -
         assert ([], large) == (found.rules, found.contents["a"])
 
 
-def test_memory_that_runs_out_is_not_hidden() -> None:
+@pytest.mark.parametrize("largest_read", [600, 10])
+def test_memory_that_runs_out_is_not_hidden(largest_read: int) -> None:
     """It says more about the machine than about the content, and the worker must know."""
 
     class Small(io.BytesIO):
+        def __init__(self, content: bytes) -> None:
+            super().__init__(content)
+            self.reads = 0
+
         def read(self, size: int | None = -1, /) -> bytes:
-            if size is not None and size > 600:
+            # The first reads find out what it is.
+            self.reads += 1
+            if self.reads > 4 and size is not None and size > largest_read:
                 raise MemoryError
             return super().read(size)
 
-    from wharfinger_daemon.scanning.archives import open_artifact
-
     with pytest.raises(MemoryError):
-        list(open_artifact(Small(zip_of(("a", SOURCE), method=0)), SMALL).members())
+        list(open_artifact(Small(zip_of(("a", SOURCE * 2), method=0)), SMALL).members())
+
+
+def test_a_zip_decompressor_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No library does so; if one did, a worker would turn for ever."""
+
+    class Still:
+        eof = False
+        needs_input = False
+        unused_data = b""
+
+        def decompress(self, data: bytes, max_length: int = -1) -> bytes:
+            return b""
+
+    monkeypatch.setitem(zip_reader._METHODS, zipfile.ZIP_DEFLATED, (Still,))
+    assert (["truncated-archive"], ["a"]) == ((found := opened(zip_of(("a", b"a")))).rules, found.unread)

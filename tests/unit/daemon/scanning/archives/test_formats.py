@@ -6,13 +6,14 @@ import bz2
 import gzip
 import io
 import lzma
+import random
 import tarfile
 import zipfile
 
 import pytest
 
 from tests.unit.daemon.scanning.archives.conftest import KIB, SMALL, link, opened, tar_of, zip_of
-from wharfinger_daemon.scanning.archives import ArtifactUnreadableError, open_artifact
+from wharfinger_daemon.scanning.archives import ArtifactUnreadableError, compressed, open_artifact
 from wharfinger_daemon.scanning.plugin import ArtifactFormat
 
 SOURCE = b"import this\n" * 500
@@ -52,13 +53,13 @@ def test_the_format_is_what_the_members_say(artifact: bytes, expected: ArtifactF
     assert expected == opened(artifact).format
 
 
-def test_large_archives_are_unpacked_twice_and_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("held_bytes", [4 * KIB, 300 * KIB])
+def test_large_archives_are_unpacked_twice_and_read_the_same(monkeypatch: pytest.MonkeyPatch, held_bytes: int) -> None:
     """What is too large to be held between the two passes over a tar archive is unpacked for each."""
-    from wharfinger_daemon.scanning.archives import compressed
-
-    artifact = tar_of(*((f"p-1/{number}", bytes([number]) * 9000) for number in range(10)))
+    noise = random.Random(0).randbytes(90_000)
+    artifact = tar_of(*((f"p-1/{number}", noise[number:]) for number in range(10)))
     held = opened(artifact)
-    monkeypatch.setattr(compressed, "HELD_BYTES", 4 * KIB)
+    monkeypatch.setattr(compressed, "HELD_BYTES", held_bytes)
     assert held == opened(artifact)
     assert 10 == len(held.contents)
 
