@@ -34,10 +34,13 @@ class HealthWatch:
         self._reports = reports
         self._interval_seconds = interval_seconds
         self._problems: dict[str, str] = {}
+        self._stopping = False
 
     async def readiness(self) -> Readiness:
         """What the last round found."""
         problems = tuple(f"{service}: {problem}" for service, problem in sorted(self._problems.items()))
+        if self._stopping:
+            problems = ("The daemon is shutting down.", *problems)
         return Readiness(ready=not problems, problems=problems)
 
     async def run(self) -> None:
@@ -53,11 +56,15 @@ class HealthWatch:
                 await probe()
             except WharfingerError as error:
                 await self._changed(service, error.message)
+            except Exception as error:  # noqa: BLE001  # A probe must not end the watch, which ends the daemon.
+                log.error("a probe failed for a reason that nobody foresaw", service=service, exc_info=error)
+                await self._changed(service, "Its health cannot be found out; the log has more.")
             else:
                 await self._changed(service, None)
 
     async def stop_serving(self) -> None:
         """Tells everybody that the end is near."""
+        self._stopping = True
         for report in self._reports:
             await report.set_all_serving(serving=False)
 

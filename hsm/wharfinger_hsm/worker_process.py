@@ -59,7 +59,7 @@ class WorkerProcess:
         try:
             await asyncio.wait({creation})
         except asyncio.CancelledError:
-            # asyncio leaks the pipes of a process whose creation is cancelled: let it finish, then end the process.
+            # asyncio would kill the process alone; what that has started by then would live on and hold the pipes.
             await asyncio.wait({creation})
             if creation.exception() is None:
                 await cls(creation.result()).kill()

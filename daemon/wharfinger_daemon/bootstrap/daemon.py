@@ -123,7 +123,7 @@ def _offer_scanning(offered: _Offered, job: ScanJob) -> None:
     servicer = ScanServicer(job.service)
 
     async def probe() -> None:
-        if not job.sandbox.pids:
-            raise UnavailableError("No scan worker runs.", reason=Reason.SANDBOX_UNAVAILABLE)
+        if job.sandbox.problem is not None:
+            raise UnavailableError(job.sandbox.problem, reason=Reason.SANDBOX_UNAVAILABLE)
 
     offered.add(SCAN, lambda server: scan_pb2_grpc.add_ScanServiceServicer_to_server(servicer, server), probe)

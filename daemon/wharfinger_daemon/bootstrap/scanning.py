@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import ScanSettings, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
@@ -21,6 +23,8 @@ from wharfinger_daemon.storage.artifact_urls import ArtifactUrls
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.scans import SqlScanRecords
 from wharfinger_daemon.telemetry import Metrics
+
+log = structlog.get_logger()
 
 _MEBIBYTE = 1024 * 1024
 
@@ -62,6 +66,10 @@ async def open_sandbox(scan: ScanSettings) -> AsyncIterator[SandboxPool]:
     """The sandboxed workers, for as long as the context lasts."""
     pool = SandboxPool(_sandbox_settings(scan))
     await pool.start()
+    for layer, why in pool.hello.missing.items():
+        log.warning("the sandbox lacks a layer", layer=layer, why=why)
+    for failure in pool.hello.load_failures:
+        log.error("a check does not load, and is not used", check=failure.name, why=failure.why)
     try:
         yield pool
     finally:

@@ -6,6 +6,7 @@ import difflib
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +44,10 @@ def parse(document: dict[str, Any], *, base: Path, origin: str) -> Settings:
 def _absolute(settings: Settings, base: Path) -> Settings:
     resolved: Settings = _resolve(settings, base)
     location = settings.database.url.removeprefix("sqlite:///")
-    database = DatabaseSettings(url=f"sqlite:///{base / location}")
+    if not location.startswith("/"):
+        # A folder's name may have what means something in a URL: without escapes '?' would open another file.
+        location = f"{quote(str(base))}/{location}"
+    database = DatabaseSettings(url=f"sqlite:///{location}")
     return resolved.model_copy(update={"database": database})
 
 

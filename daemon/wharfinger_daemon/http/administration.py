@@ -15,4 +15,6 @@ def build_administration_app(registry: CollectorRegistry) -> Starlette:
     async def metrics(request: Request) -> Response:
         return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    return Starlette(routes=[Route("/metrics", metrics)])
+    app = Starlette(routes=[Route("/metrics", metrics)])
+    app.router.redirect_slashes = False
+    return app

@@ -59,12 +59,18 @@ def build_public_app(
         headers = {"Cache-Control": short if error.status_code == 404 else "no-store", **(error.headers or {})}
         return PlainTextResponse(f"{error.detail}\n", status_code=error.status_code, headers=headers)
 
+    async def unforeseen(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("Something unforeseen happened.\n", 500, headers={"Cache-Control": "no-store"})
+
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/readyz", readyz)]
     if reader is not None:
         routes.append(Route("/metadata/{name}", _metadata_endpoint(reader, short)))
     if targets_directory is not None:
         routes.append(Route("/targets/{path:path}", _targets_endpoint(targets_directory)))
-    return Starlette(routes=routes, exception_handlers={HTTPException: http_error})
+    app = Starlette(routes=routes, exception_handlers={HTTPException: http_error, Exception: unforeseen})
+    # A redirect to the name without its last slash would repeat the Host header, which is the client's to choose.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _metadata_endpoint(reader: MetadataReader, short: str) -> Callable[[Request], Awaitable[Response]]:

@@ -12,20 +12,25 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
+import grpc.aio
 import structlog
 
 from wharfinger_daemon.errors import DeadlineError, Reason, WharfingerError
 from wharfinger_daemon.rpc.callers import CallerDirectory, Grants
 from wharfinger_daemon.rpc.room import Room
-from wharfinger_daemon.rpc.status import DETAILS_KEY, code_of, details_of
+from wharfinger_daemon.rpc.status import DETAILS_KEY, abridged, code_of, details_of
 from wharfinger_daemon.telemetry import Metrics
 
 log = structlog.get_logger()
 
 _REQUEST_ID_LENGTH = 64
 _LEAST_SECONDS = 0.01
-# Streams that last, by design, longer than any deadline; they take no place of the work that is bounded.
-_WATCHES = ("grpc.health.v1.Health/Watch", "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+# They cost next to nothing, some last by design, and health must be told most of all while all places are taken or the
+# daemon drains. The server's own bound on calls holds for them too.
+_TAKES_NO_PLACE = ("grpc.health.v1.Health/", "grpc.reflection.v1alpha.ServerReflection/")
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
+_CAUSE_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Passage:
         self._checkpoint = checkpoint
         self._method = method
         self._context = context
+        self._takes_place = not method.startswith(_TAKES_NO_PLACE)
         self._started = time.perf_counter()
         self._caller = ""
         self._request_id = wanted_id if usable(wanted_id) else uuid.uuid4().hex
@@ -93,13 +99,16 @@ class Passage:
         return self._call
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self._method not in _WATCHES:
+        if self._takes_place:
             self._checkpoint.room.leave()
         self._request_id = self._call.request_id
         if error is None:
             self._finish("OK")
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._finish("CANCELLED")
+        elif isinstance(error, grpc.aio.AbortError):
+            # A servicer of gRPC's own, such as that of health, has answered by itself.
+            self._finish(_CODES[int(self._context.code())])
         elif isinstance(error, Exception):
             await self._refuse(self._as_ours(error))
 
@@ -107,9 +116,7 @@ class Passage:
         grants = self._checkpoint.callers.admit(self._context.auth_context(), self._method)
         self._caller = grants.name
         timeout_seconds = self._timeout()
-        if self._method in _WATCHES:
-            self._checkpoint.room.require_open()
-        else:
+        if self._takes_place:
             self._checkpoint.room.enter()
         return Call(self._request_id, grants, timeout_seconds)
 
@@ -141,11 +148,12 @@ class Passage:
 
     async def _refuse(self, error: WharfingerError) -> None:
         code = code_of(error)
-        self._finish(code.name, error)
-        details = details_of(error, self._request_id)
-        await self._context.abort(code, error.message, trailing_metadata=((DETAILS_KEY, details),))
+        told = abridged(error)
+        self._finish(code.name, told, error.__cause__)
+        details = details_of(told, self._request_id)
+        await self._context.abort(code, told.message, trailing_metadata=((DETAILS_KEY, details),))
 
-    def _finish(self, code: str, error: WharfingerError | None = None) -> None:
+    def _finish(self, code: str, error: WharfingerError | None = None, cause: BaseException | None = None) -> None:
         seconds = time.perf_counter() - self._started
         reason = "" if error is None else str(error.reason)
         metrics = self._checkpoint.metrics
@@ -154,4 +162,7 @@ class Passage:
         # Health checks come every few seconds, and say nothing while all is well.
         write = log.debug if code == "OK" and self._method.startswith("grpc.") else log.info
         why = {} if error is None else {"reason": reason, "message": error.message, "details": error.details}
+        if cause is not None:
+            # What the caller is not told, because it names modules, files and hosts.
+            why["cause"] = f"{type(cause).__name__}: {cause}"[:_CAUSE_CHARACTERS]
         write("rpc", method=self._method, caller=self._caller, code=code, seconds=round(seconds, 6), **why)

@@ -20,6 +20,11 @@ class Room:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def places(self) -> int:
+        """How many calls may run at once."""
+        return self._places
+
     def enter(self) -> None:
         """Takes a place.
 
@@ -27,7 +32,8 @@ class Room:
             UnavailableError: the daemon is shutting down.
             OverloadedError: all places are taken.
         """
-        self.require_open()
+        if self._draining:
+            raise UnavailableError("The daemon is shutting down. Retry; another will answer.", reason=Reason.DRAINING)
         if self._running >= self._places:
             raise OverloadedError(
                 f"{self._running} requests run already. Retry with back-off.",
@@ -36,15 +42,6 @@ class Room:
         self._running += 1
         self._idle.clear()
         self._gauge.set(self._running)
-
-    def require_open(self) -> None:
-        """Refuses when the daemon is shutting down.
-
-        Raises:
-            UnavailableError: it is.
-        """
-        if self._draining:
-            raise UnavailableError("The daemon is shutting down. Retry; another will answer.", reason=Reason.DRAINING)
 
     def leave(self) -> None:
         """Gives the place back."""

@@ -18,6 +18,9 @@ from wharfinger_daemon.rpc.passage import Checkpoint
 # The transport takes a little more than the gate allows, so that a message that is only somewhat too large is answered
 # with a reason. Anything beyond is cut off by gRPC itself.
 _TRANSPORT_FACTOR = 2
+# gRPC reads a message before the gate sees the call. So that waiting messages cannot fill the memory, it refuses calls
+# by itself beyond this many times the places; streams that take no place count here too.
+_CALLS_PER_PLACE = 4
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,11 @@ def build_server(
         ("grpc.max_connection_age_ms", 3_600_000),
         ("grpc.max_connection_age_grace_ms", 600_000),
     ]
-    server = grpc.aio.server(interceptors=[Gate(checkpoint)], options=options)
+    server = grpc.aio.server(
+        interceptors=[Gate(checkpoint)],
+        options=options,
+        maximum_concurrent_rpcs=checkpoint.room.places * _CALLS_PER_PLACE,
+    )
     for service in services:
         service.add_to(server)
     health_pb2_grpc.add_HealthServicer_to_server(report.servicer, server)

@@ -29,6 +29,10 @@ CODES: dict[type[WharfingerError], grpc.StatusCode] = {
 }
 
 _RETRY_AFTER_SECONDS = {grpc.StatusCode.UNAVAILABLE: 1, grpc.StatusCode.RESOURCE_EXHAUSTED: 1}
+# Trailers beyond 8 KiB are dropped by clients, and the error with them. A message goes out twice, and in the worst case
+# every byte of it as three.
+_MESSAGE_BYTES = 1024
+_DETAIL_BYTES = 256
 # What is too large today is too large tomorrow.
 _NEVER_PASSES = (Reason.MESSAGE_TOO_LARGE, Reason.ARTIFACT_TOO_LARGE)
 
@@ -36,6 +40,12 @@ _NEVER_PASSES = (Reason.MESSAGE_TOO_LARGE, Reason.ARTIFACT_TOO_LARGE)
 def code_of(error: WharfingerError) -> grpc.StatusCode:
     """The gRPC code of an error: that of the nearest class in the table."""
     return next((CODES[kind] for kind in type(error).__mro__ if kind in CODES), grpc.StatusCode.INTERNAL)
+
+
+def abridged(error: WharfingerError) -> WharfingerError:
+    """The same error with nothing longer than fits into trailers, whatever of the request it quotes."""
+    details = {name: _clipped(value, _DETAIL_BYTES) for name, value in error.details.items()}
+    return type(error)(_clipped(error.message, _MESSAGE_BYTES), reason=error.reason, **details)
 
 
 def details_of(error: WharfingerError, request_id: str) -> bytes:
@@ -48,6 +58,11 @@ def details_of(error: WharfingerError, request_id: str) -> bytes:
         status.details.append(_packed(RetryInfo(retry_delay=Duration(seconds=seconds))))
     serialized: bytes = status.SerializeToString()
     return serialized
+
+
+def _clipped(text: str, most: int) -> str:
+    encoded = text.encode("utf-8", errors="replace")
+    return text if len(encoded) <= most else encoded[: most - 4].decode("utf-8", errors="ignore") + " …"
 
 
 def _packed(message: ErrorInfo | RetryInfo) -> Any:

@@ -29,7 +29,6 @@ _ARCHIVE_STRUCTURE = {
     "device-member": 6.0,
     "oversized-header": 6.0,
     "polyglot": 6.0,
-    "zip-ambiguous-end": 6.0,
     "zip-entry-count-mismatch": 6.0,
     "zip-local-header-mismatch": 6.0,
     "bad-checksum": 4.0,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from sqlalchemy.engine import make_url
 
 from wharfinger_daemon import config
 from wharfinger_daemon.config.loading import section_of
@@ -69,6 +70,17 @@ def test_relative_paths_are_relative_to_the_file() -> None:
     assert Path("/etc/wharfinger") == settings.state_directory
 
 
+@pytest.mark.parametrize("name", ["is it?", "100%20", "a@b:c", "für"])
+def test_the_database_lies_beside_the_file_whatever_the_folder_is_called(name: str) -> None:
+    settings = config.parse(MINIMAL, base=Path("/srv") / name, origin="test.toml")
+    assert f"/srv/{name}/wharfinger.db" == make_url(settings.database.url).database
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), 0, -1])
+def test_a_time_is_a_positive_number_that_ends(seconds: float) -> None:
+    assert "drain_seconds" in refusal(grpc={**MINIMAL["grpc"], "drain_seconds": seconds})
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
     message = refusal(scan={"worker": 3})
     assert "scan.worker: there is no such key; did you mean 'workers'?" in message
@@ -91,7 +103,9 @@ def test_a_missing_key_is_named() -> None:
     assert "grpc.tls: this key is required" in refusal(grpc={})
 
 
-@pytest.mark.parametrize("address", ["localhost", "localhost:http", ":80", "127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "address", ["localhost", "localhost:http", ":80", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:\u00b2"]
+)
 def test_an_address_without_a_port_is_refused(address: str) -> None:
     assert "must be HOST:PORT" in refusal(http={"address": address})
 

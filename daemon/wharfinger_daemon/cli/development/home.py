@@ -89,7 +89,8 @@ async def _token(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
         return await _keys(home, hsm, tell)
     if (home / "ceremony").exists() or (home / "config.toml").exists():
         raise StartupError(
-            f"{hsm.pin_file} is missing, and with it the use of the token beside it. Put it back, or name another home.",
+            f"{hsm.pin_file} is missing, and the token beside it is of no use without it. Put it back, or name another "
+            "home.",
             reason=Reason.CONFIGURATION_INVALID,
         )
     tell("Token: SoftHSM")

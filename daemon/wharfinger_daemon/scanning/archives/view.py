@@ -11,23 +11,22 @@ class ArtifactUnreadableError(Exception):
 
 
 class View:
-    """Reads ``length`` bytes of a file from ``start``; as much of a binary file as zipfile and tarfile need.
+    """Reads a whole file, or a part of it, as much like a binary file as zipfile and tarfile need.
 
     Args:
-        length: to the end of the file if None; never more than the file has.
+        start: where the part begins; give its length too. ``part`` keeps parts inside their whole.
     """
 
     def __init__(self, file: BinaryIO, start: int = 0, length: int | None = None) -> None:
-        rest = max(file.seek(0, io.SEEK_END) - start, 0)
         self._file = file
         self._start = start
         self._position = 0
-        self.length = rest if length is None else max(min(length, rest), 0)
+        self.length = file.seek(0, io.SEEK_END) if length is None else length
 
     def part(self, start: int, end: int) -> View:
         """Another view of this view's bytes from ``start`` to ``end``."""
         start = min(max(start, 0), self.length)
-        return View(self._file, self._start + start, min(end, self.length) - start)
+        return View(self._file, self._start + start, max(min(end, self.length) - start, 0))
 
     def at(self, start: int, count: int) -> bytes:
         """The bytes at a place, fewer where the view ends; the position stays."""

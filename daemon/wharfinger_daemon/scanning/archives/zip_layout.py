@@ -16,6 +16,7 @@ from wharfinger_daemon.scanning.archives.kinds import LOCAL_SIGNATURE
 from wharfinger_daemon.scanning.archives.view import View
 
 _LOCAL = struct.Struct("<4s5H3L2H")
+_SHORT_NAME_BYTES = 160
 _IN_EXTRA_FIELD = 0xFFFFFFFF
 _UNICODE_PATH = 0x7075
 
@@ -50,11 +51,14 @@ class Region:
 
 def read_local_header(view: View, at: int) -> LocalHeader | None:
     """The header at a place; None if there is none."""
-    raw = view.at(at, _LOCAL.size)
+    # Most names are short: one reading is enough.
+    raw = view.at(at, _LOCAL.size + _SHORT_NAME_BYTES)
     if len(raw) < _LOCAL.size or not raw.startswith(LOCAL_SIGNATURE):
         return None
-    _, _, flags, method, _, _, crc, packed, unpacked, name_bytes, extra_bytes = _LOCAL.unpack(raw)
-    name = view.at(at + _LOCAL.size, name_bytes)
+    _, _, flags, method, _, _, crc, packed, unpacked, name_bytes, extra_bytes = _LOCAL.unpack_from(raw)
+    name = raw[_LOCAL.size : _LOCAL.size + name_bytes]
+    if name_bytes > _SHORT_NAME_BYTES:
+        name = view.at(at + _LOCAL.size, name_bytes)
     data_at = at + _LOCAL.size + name_bytes + extra_bytes
     return LocalHeader(flags, method, crc, packed, unpacked, name, data_at)
 

@@ -186,17 +186,19 @@ class ZipReader:
         return result
 
     def _inflated(self, decompressor: inflate.Decompressor, packed: View, size: int) -> bytes | Damage:
-        content = bytearray()
-        while len(content) <= size and not decompressor.eof:
+        pieces: list[bytes] = []
+        length = 0
+        while length <= size and not decompressor.eof:
             given = packed.read(PIECE_BYTES) if decompressor.needs_input else b""
             if decompressor.needs_input and not given:
                 break
-            piece = decompressor.decompress(given, min(OUTPUT_BYTES, size + 1 - len(content)))
+            piece = decompressor.decompress(given, min(OUTPUT_BYTES, size + 1 - length))
             if not (given or piece or decompressor.needs_input):
                 break  # it wants nothing and gives nothing
             self._budget.spend(len(piece))
-            content += piece
-        return TRUNCATED if len(content) < size else bytes(content)
+            pieces.append(piece)
+            length += len(piece)
+        return TRUNCATED if length < size else b"".join(pieces)
 
     def _checked(self, info: zipfile.ZipInfo, unpacked: bytes | Damage) -> bytes | None:
         if isinstance(unpacked, Damage):

@@ -121,6 +121,12 @@ def test_utf8_names_agree() -> None:
     assert [] == opened(raw_zip(ZipEntry("é".encode("cp437"), b"x"))).rules
 
 
+def test_long_names_agree_and_differ() -> None:
+    assert [] == opened(zip_of(("x" * 500, b"x"))).rules
+    lying = ZipEntry(b"x" * 500, b"x", local_name=b"x" * 499 + b"y")
+    assert ["zip-local-header-mismatch"] == opened(raw_zip(lying)).rules
+
+
 @pytest.mark.parametrize(
     "entry",
     [
