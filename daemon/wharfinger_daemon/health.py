@@ -56,7 +56,7 @@ class HealthWatch:
                 await probe()
             except WharfingerError as error:
                 await self._changed(service, error.message)
-            except Exception as error:  # noqa: BLE001  # A probe must not end the watch, which ends the daemon.
+            except Exception as error:  # A probe must not end the watch, which ends the daemon.
                 log.error("a probe failed for a reason that nobody foresaw", service=service, exc_info=error)
                 await self._changed(service, "Its health cannot be found out; the log has more.")
             else:

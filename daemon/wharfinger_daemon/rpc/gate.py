@@ -42,7 +42,8 @@ class Gate(grpc.aio.ServerInterceptor):
 
         async def single(request: Any, context: Any) -> Any:
             async with Passage(self._checkpoint, method, wanted_id, context) as call:
-                return await asyncio.wait_for(behaviour(check(request), context), call.timeout_seconds)
+                async with asyncio.timeout(call.timeout_seconds):
+                    return await behaviour(check(request), context)
 
         async def writing(request: Any, context: Any) -> None:
             async with Passage(self._checkpoint, method, wanted_id, context):

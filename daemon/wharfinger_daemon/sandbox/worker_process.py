@@ -58,7 +58,8 @@ class WorkerProcess:
                 ours.setblocking(False)
                 process = await _executed(theirs, diagnosis)
             try:
-                hello = await asyncio.wait_for(_greeted(ours, settings), settings.start_seconds)
+                async with asyncio.timeout(settings.start_seconds):
+                    hello = await _greeted(ours, settings)
             except BaseException as error:
                 await _killed(process)
                 if isinstance(error, (EOFError, TimeoutError, protocol.ProtocolViolationError)):
@@ -108,7 +109,8 @@ class WorkerProcess:
     async def _cause_of_death(self) -> str:
         # It has closed the channel, so that it is dead or as good as dead.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _REAP_SECONDS)
+            async with asyncio.timeout(_REAP_SECONDS):
+                await self._process.wait()
         if self._process.returncode is not None and self._process.returncode < 0:
             return "killed"
         return "crashed"
