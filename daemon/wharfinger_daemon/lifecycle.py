@@ -19,6 +19,7 @@ from wharfinger_daemon.telemetry import Metrics, configure_logging
 log = structlog.get_logger()
 
 _PR_SET_DUMPABLE = 4
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: Settings) -> None:
@@ -33,19 +34,46 @@ def run(settings: Settings) -> None:
 
 
 async def serve(settings: Settings, *, announce: Callable[[Settings], None]) -> None:
-    """Starts everything, announces that it is ready, and serves until SIGTERM or SIGINT."""
+    """Starts everything, announces that it is ready, and serves until SIGTERM or SIGINT.
+
+    A signal that comes before that ends the start. A second one ends the process at once, as kill -9 would: nothing
+    depends on an orderly end.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, _stop_once, loop, stop)
     async with contextlib.AsyncExitStack() as stack:
-        daemon = await open_daemon(settings, SystemClock(), Metrics(), stack)
+        daemon = await _opened(settings, stop, stack)
+        if daemon is None:
+            log.info("stopped before it was ready")
+            return
         announce(settings)
         log.info("ready", jobs=[job.value for job in settings.jobs], **_addresses(settings))
         await _until_stopped(stop, daemon)
         log.info("draining", seconds=settings.grpc.drain_seconds)
         await daemon.drain(settings.grpc.drain_seconds)
     log.info("stopped")
+
+
+def _stop_once(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    stop.set()
+    for number in _SIGNALS:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+
+async def _opened(settings: Settings, stop: asyncio.Event, stack: contextlib.AsyncExitStack) -> Daemon | None:
+    """The daemon; None if it was told to stop before it was ready."""
+    opening = asyncio.create_task(open_daemon(settings, SystemClock(), Metrics(), stack))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        opening.cancel()  # Does nothing if it is done.
+        await asyncio.gather(opening, stopping, return_exceptions=True)
+    return None if stop.is_set() else opening.result()
 
 
 async def _until_stopped(stop: asyncio.Event, daemon: Daemon) -> None:
@@ -72,6 +100,12 @@ def _addresses(settings: Settings) -> dict[str, str]:
 
 def _print_ready(settings: Settings) -> None:
     addresses = _addresses(settings)
+    # Whoever started the daemon may have stopped listening; that is no reason to end.
+    with contextlib.suppress(OSError):
+        _write_ready(addresses)
+
+
+def _write_ready(addresses: dict[str, str]) -> None:
     sys.stdout.write(
         f"wharfinger is ready: gRPC {addresses['grpc']}, HTTP {addresses['http']}, "
         f"administration gRPC {addresses['administration_grpc']} and HTTP {addresses['administration_http']}\n"

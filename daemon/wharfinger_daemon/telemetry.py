@@ -42,6 +42,10 @@ class Metrics:
         return Histogram(f"wharfinger_{name}", meaning, labels, buckets=_SECONDS, registry=self.registry)
 
 
+def _console_renderer() -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
 def configure_logging(*, level: str, json: bool) -> None:
     """Sends structlog, and the standard library's log of libraries, to standard error in one form."""
     numeric = logging.getLevelNamesMapping()[level.upper()]
@@ -50,8 +54,10 @@ def configure_logging(*, level: str, json: bool) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: Any = structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer()
-    tail: list[Any] = [structlog.processors.dict_tracebacks] if json else []
+    renderer: Any = structlog.processors.JSONRenderer() if json else _console_renderer()
+    # Without the values of local variables, which may be anything: requests, artifacts, secrets.
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    tail: list[Any] = [structlog.processors.ExceptionRenderer(transformer)] if json else []
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),

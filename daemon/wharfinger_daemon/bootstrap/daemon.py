@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from wharfinger_daemon.rpc.metadata import MetadataServicer
 from wharfinger_daemon.rpc.scan import ScanServicer
 from wharfinger_daemon.rpc.server import Service
 from wharfinger_daemon.rpc.signing import SigningServicer
+from wharfinger_daemon.scanning.service import ScanService
 from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.telemetry import Metrics
@@ -48,24 +50,26 @@ class _Offered:
 class Daemon:
     """The running daemon, seen from its lifecycle."""
 
-    def __init__(self, servers: GrpcServers, health: HealthWatch) -> None:
+    def __init__(self, servers: GrpcServers, health: HealthWatch, scans: ScanService | None) -> None:
         self._servers = servers
         self._health = health
+        self._scans = scans
 
     async def watch_health(self) -> None:
         """Probes the services until cancelled."""
         await self._health.run()
 
     async def drain(self, seconds: float) -> None:
-        """Refuses new calls, and waits for those that run, but not for ever."""
+        """Refuses new calls, and waits for calls and then scans that run, for that long in all."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         await self._health.stop_serving()
         self._servers.room.drain()
-        try:
-            async with asyncio.timeout(seconds):
+        with contextlib.suppress(TimeoutError):  # What still runs is cut off when the servers close.
+            async with asyncio.timeout_at(deadline):
                 await self._servers.room.idle()
-        except TimeoutError:
-            # What still runs is cut off when the servers close.
-            return
+        if self._scans is not None:
+            await self._scans.close(max(0.0, deadline - loop.time()))
 
 
 async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Daemon:
@@ -85,14 +89,16 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
         if Job.METADATA in settings.jobs:
             metadata = await open_metadata(settings, database, signing.service, clock, metrics, stack)
             _offer_metadata(offered, metadata)
+    scanning = None
     if Job.SCAN in settings.jobs:
-        _offer_scanning(offered, await open_scanning(settings, database, clock, metrics, stack))
+        scanning = await open_scanning(settings, database, clock, metrics, stack)
+        _offer_scanning(offered, scanning)
     servers = await open_grpc(settings, offered.services, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
     health = HealthWatch(offered.probes, servers.reports, interval)
     await open_http(settings, metadata, health, metrics, stack)
     await health.probe_all()
-    return Daemon(servers, health)
+    return Daemon(servers, health, None if scanning is None else scanning.service)
 
 
 def _offer_signing(offered: _Offered, job: SigningJob, metrics: Metrics, clock: Clock) -> None:

@@ -57,7 +57,8 @@ async def open_scanning(
         MetricsObserver(metrics).scanned,
     )
     await service.start()
-    stack.push_async_callback(service.close, settings.grpc.drain_seconds)
+    # For a start that fails; a daemon that was ready has drained before.
+    stack.push_async_callback(service.close, 0.0)
     return ScanJob(service, sandbox)
 
 
@@ -65,12 +66,12 @@ async def open_scanning(
 async def open_sandbox(scan: ScanSettings) -> AsyncIterator[SandboxPool]:
     """The sandboxed workers, for as long as the context lasts."""
     pool = SandboxPool(_sandbox_settings(scan))
-    await pool.start()
-    for layer, why in pool.hello.missing.items():
-        log.warning("the sandbox lacks a layer", layer=layer, why=why)
-    for failure in pool.hello.load_failures:
-        log.error("a check does not load, and is not used", check=failure.name, why=failure.why)
     try:
+        await pool.start()
+        for layer, why in pool.hello.missing.items():
+            log.warning("the sandbox lacks a layer", layer=layer, why=why)
+        for failure in pool.hello.load_failures:
+            log.error("a check does not load, and is not used", check=failure.name, why=failure.why)
         yield pool
     finally:
         await pool.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+
+import grpc.aio
 
 from wharfinger_daemon.bootstrap.metadata import MetadataJob
 from wharfinger_daemon.config import Settings
@@ -19,6 +22,8 @@ from wharfinger_daemon.rpc.server import HealthReport, Service, TlsFiles, build_
 from wharfinger_daemon.telemetry import Metrics
 
 _MEBIBYTE = 1024 * 1024
+# For answers that are on their way. Calls were waited for before; what is left are watches, which never end.
+_STOP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,12 +47,18 @@ async def open_grpc(
     files = settings.grpc.tls
     tls = TlsFiles(files.certificate_file, files.key_file, files.client_ca_file)
     reports = []
+    servers: list[grpc.aio.Server] = []
+
+    async def stop() -> None:
+        await asyncio.gather(*(server.stop(_STOP_SECONDS) for server in servers))
+
+    stack.push_async_callback(stop)
     for address, offered in ((settings.grpc.address, services), (settings.administration.grpc_address, ())):
         report = HealthReport([service.name for service in services])
         await report.set_all_serving(serving=False)
         server = build_server(address, tls, checkpoint, offered, report)
+        servers.append(server)
         await server.start()
-        stack.push_async_callback(server.stop, settings.grpc.drain_seconds)
         reports.append(report)
     return GrpcServers(room, tuple(reports))
 

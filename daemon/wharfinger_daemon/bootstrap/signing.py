@@ -47,7 +47,7 @@ async def open_signing(
     """
     assert settings.hsm is not None  # The configuration demands it of a process that signs.
     supervisor = await stack.enter_async_context(open_token(settings.hsm, settings.state_directory))
-    keys = HsmKeys(supervisor)
+    keys = HsmKeys(supervisor, settings.hsm.call_timeout_seconds)
     stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
     trusted: list[TrustedRepository] = [
         await load_trusted_repository(one.name, one.root_sha256, stores[one.name], clock)

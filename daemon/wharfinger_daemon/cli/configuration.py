@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def configuration() -> None:
 def check(config_path: Path | None, as_json: bool) -> None:
     """Check the configuration file without starting anything.
 
-    Unknown keys, wrong types, contradictions and files that are not there are all reported. Ends with status 1 if
-    something is wrong.
+    Unknown keys, wrong types, contradictions and files that are not there or cannot be read are all reported. Ends
+    with status 1 if something is wrong.
     """
     path = configuration_file(config_path)
     problems = _problems(path)
@@ -51,7 +52,17 @@ def _problems(path: Path) -> list[str]:
         settings = config.load(path)
     except WharfingerError as error:
         return [error.message]
-    return [f"{key}: there is no file {file}." for key, file in _files(settings) if not file.exists()]
+    return [f"{key}: {problem}." for key, file in _files(settings) if (problem := _problem_of(file))]
+
+
+def _problem_of(file: Path) -> str:
+    try:
+        file.stat()
+    except FileNotFoundError:
+        return f"there is no file {file}"
+    except OSError as error:
+        return f"{file} cannot be reached: {error.strerror}"
+    return "" if os.access(file, os.R_OK) else f"{file} cannot be read by this user"
 
 
 def _files(settings: Settings) -> list[tuple[str, Path]]:

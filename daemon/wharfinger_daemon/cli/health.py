@@ -42,7 +42,10 @@ def health(config_path: Path | None, as_json: bool) -> None:
 
 def _ask(address: str) -> dict[str, Any]:
     try:
-        response = urllib3.request("GET", f"http://{address}/readyz", timeout=10, retries=False)
-        return {"answered": True, **response.json()}
+        response = urllib3.request("GET", f"http://{address}/readyz", timeout=10, retries=False, redirect=False)
+        told = response.json()
+        return {"answered": True, "ready": told["ready"] is True, "problems": [str(one) for one in told["problems"]]}
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         return {"answered": False, "ready": False, "problems": [f"it does not answer: {error}"]}
+    except (KeyError, TypeError):
+        return {"answered": False, "ready": False, "problems": ["what answers is no wharfinger"]}

@@ -9,7 +9,10 @@ from typing import Protocol
 from wharfinger_daemon.errors import OverloadedError, Reason, RefusedError, UnavailableError
 from wharfinger_daemon.signing.keys import TokenRequest
 from wharfinger_hsm import errors as hsm
+from wharfinger_hsm.limits import SupervisorLimits
 from wharfinger_hsm.model import Digest, Message, SigningItem, TokenKey
+
+_ITEMS_PER_BATCH = SupervisorLimits().items_per_request
 
 
 class HsmWorkers(Protocol):
@@ -27,6 +30,10 @@ class HsmWorkers(Protocol):
 class HsmKeys:
     """Implements ``TokenKeys``.
 
+    Args:
+        workers: the token.
+        call_timeout_seconds: the longest time of one batch in a worker.
+
     Raises:
         UnavailableError: TOKEN_UNAVAILABLE; also for a key that the token does not find, which proves nothing: a token
             whose storage went away for a moment says the same. SIGNATURE_INVALID for a signature that does not verify.
@@ -34,8 +41,9 @@ class HsmKeys:
         RefusedError: the key on the token is of another kind than the metadata says.
     """
 
-    def __init__(self, workers: HsmWorkers) -> None:
+    def __init__(self, workers: HsmWorkers, call_timeout_seconds: float) -> None:
         self._workers = workers
+        self._call_timeout_seconds = call_timeout_seconds
 
     async def public_keys(self) -> frozenset[bytes]:
         with _errors_translated():
@@ -49,7 +57,12 @@ class HsmKeys:
                 )
                 for request in requests
             ]
-            return await self._workers.sign(items, timeout_seconds=timeout_seconds)
+            return await self._workers.sign(items, timeout_seconds=min(timeout_seconds, self._most(len(items))))
+
+    def _most(self, items: int) -> float:
+        # As if one worker had to do all batches: a worker that hangs is found out, however much time the caller gives.
+        batches = -(-items // _ITEMS_PER_BATCH)
+        return max(1, batches) * self._call_timeout_seconds
 
 
 @contextmanager

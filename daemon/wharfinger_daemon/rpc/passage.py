@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
 import grpc.aio
 import structlog
 
@@ -29,7 +28,6 @@ _LEAST_SECONDS = 0.01
 # They cost next to nothing, some last by design, and health must be told most of all while all places are taken or the
 # daemon drains. The server's own bound on calls holds for them too.
 _TAKES_NO_PLACE = ("grpc.health.v1.Health/", "grpc.reflection.v1alpha.ServerReflection/")
-_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 _CAUSE_CHARACTERS = 1000
 
 
@@ -108,7 +106,7 @@ class Passage:
             self._finish("CANCELLED")
         elif isinstance(error, grpc.aio.AbortError):
             # A servicer of gRPC's own, such as that of health, has answered by itself.
-            self._finish(_CODES[int(self._context.code())])
+            self._finish(self._context.code().name)
         elif isinstance(error, Exception):
             await self._refuse(self._as_ours(error))
 

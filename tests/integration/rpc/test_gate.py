@@ -12,13 +12,14 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+import structlog
 import trustme
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from wharfinger.signing.v1 import signing_pb2, signing_pb2_grpc
-from wharfinger_daemon.errors import Reason, RefusedError
+from wharfinger_daemon.errors import Reason, RefusedError, UnavailableError
 from wharfinger_daemon.rpc.callers import CallerDirectory, Grants
 from wharfinger_daemon.rpc.passage import Checkpoint, Limits, current_call
 from wharfinger_daemon.rpc.room import Room
@@ -259,3 +260,65 @@ async def test_a_watch_of_health_takes_no_place(harness: Harness) -> None:
     assert health_pb2.HealthCheckResponse.SERVING == first.status
     assert 0 == harness.metrics.registry.get_sample_value("wharfinger_rpcs_running")
     watch.cancel()
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\n"])
+async def test_an_error_that_quotes_a_long_request_still_arrives_with_its_reason(harness: Harness, letter: str) -> None:
+    """Clients drop trailers that are too large, and would see another status without a reason."""
+
+    async def quote(request: signing_pb2.SignRequest) -> signing_pb2.SignResponse:
+        current_call.get().named(request.request_id)
+        long = letter * 50_000
+        raise RefusedError(f"No: {long}", reason=Reason.VERSION_ROLLBACK, role=long, path=long, repository=long)
+
+    harness.servicer.behave = quote
+    code, info, _ = await failure(harness.stub().Sign(signing_pb2.SignRequest(request_id="mine")))
+    assert (grpc.StatusCode.FAILED_PRECONDITION, Reason.VERSION_ROLLBACK) == (code, info.reason)
+    assert "mine" == info.metadata["request_id"]
+
+
+async def test_the_health_of_an_unknown_service_is_not_found_and_no_mistake_of_ours(harness: Harness) -> None:
+    stub = health_pb2_grpc.HealthStub(harness.channel())
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Check(health_pb2.HealthCheckRequest(service="nobody"))
+    assert grpc.StatusCode.NOT_FOUND == caught.value.code()
+    labels = {"method": "grpc.health.v1.Health/Check", "caller": "warehouse", "code": "NOT_FOUND", "reason": ""}
+    assert 1 == harness.metrics.registry.get_sample_value("wharfinger_rpcs_total", labels)
+
+
+async def test_health_is_told_while_all_places_are_taken_and_while_draining(harness: Harness) -> None:
+    """An orchestrator that got an error instead would kill a daemon that is only busy, or about to end in order."""
+    for _ in range(2):
+        harness.room.enter()
+    stub = health_pb2_grpc.HealthStub(harness.channel())
+    assert await stub.Check(health_pb2.HealthCheckRequest(service=""))
+    harness.room.drain()
+    assert await stub.Check(health_pb2.HealthCheckRequest(service=""))
+
+
+async def test_watches_without_end_are_bounded(harness: Harness) -> None:
+    """They take no place, so that the server itself must count them."""
+    stub = health_pb2_grpc.HealthStub(harness.channel())
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(service="")) for _ in range(8)]
+    for watch in watches:
+        await watch.read()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Check(health_pb2.HealthCheckRequest(service=""))
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == caught.value.code()
+    for watch in watches:
+        watch.cancel()
+
+
+async def test_the_log_has_the_cause_that_the_caller_is_not_told(harness: Harness) -> None:
+    async def fail(request: signing_pb2.SignRequest) -> signing_pb2.SignResponse:
+        try:
+            raise OSError("/dev/hsm0 is gone")
+        except OSError as error:
+            raise UnavailableError("The token is gone.", reason=Reason.TOKEN_UNAVAILABLE) from error
+
+    harness.servicer.behave = fail
+    with structlog.testing.capture_logs() as logged:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await harness.stub().Sign(signing_pb2.SignRequest())
+    assert "/dev/hsm0" not in str(caught.value)
+    assert ["OSError: /dev/hsm0 is gone"] == [line["cause"] for line in logged if "cause" in line]

@@ -67,3 +67,27 @@ async def test_probes_are_repeated_until_cancelled() -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+async def test_a_probe_that_fails_for_an_unforeseen_reason_is_a_problem_and_not_the_end() -> None:
+    """The watch ends the daemon when it ends."""
+
+    async def stumble() -> None:
+        raise KeyError("a detail of the inside")
+
+    sound = ScriptedProbe()
+    report = HealthReport(["scan", "sign"])
+    watch = HealthWatch({"scan": stumble, "sign": sound}, (report,), 1)
+    await watch.probe_all()
+    assert [NOT_SERVING, SERVING] == [await said(report, name) for name in ("scan", "sign")]
+    (problem,) = (await watch.readiness()).problems
+    assert "a detail" not in problem
+
+
+async def test_a_daemon_that_drains_is_not_ready() -> None:
+    """A load balancer that asks over HTTP must learn it too."""
+    watch = HealthWatch({"sign": ScriptedProbe()}, (), 1)
+    await watch.probe_all()
+    assert (await watch.readiness()).ready
+    await watch.stop_serving()
+    assert not (await watch.readiness()).ready

@@ -18,11 +18,13 @@ class WorkersOnOneToken:
     def __init__(self):
         self.token = MemoryToken()
         self.error = None
+        self.timeouts = []
 
     async def keys(self):
         return self._answer(self.token.keys)
 
     async def sign(self, items, *, timeout_seconds):
+        self.timeouts.append(timeout_seconds)
         return self._answer(lambda: self.token.sign(items))
 
     def _answer(self, ask):
@@ -40,13 +42,13 @@ def workers():
 
 async def test_keys_are_known_by_value(workers):
     keys = {workers.token.generate(algorithm, algorithm).public_key for algorithm in ("ecdsa-p256", "ed25519")}
-    assert keys == await HsmKeys(workers).public_keys()
+    assert keys == await HsmKeys(workers, 10).public_keys()
 
 
 async def test_digests_and_messages_are_signed_in_one_call(workers):
     ecdsa = workers.token.generate(KeyAlgorithm.ECDSA_P256, "one").public_key
     eddsa = workers.token.generate(KeyAlgorithm.ED25519, "two").public_key
-    signatures = await HsmKeys(workers).sign(
+    signatures = await HsmKeys(workers, 10).sign(
         [
             TokenRequest(ecdsa, hashlib.sha256(b"a").digest(), prehashed=True),
             TokenRequest(eddsa, b"a", prehashed=False),
@@ -71,7 +73,7 @@ async def test_digests_and_messages_are_signed_in_one_call(workers):
 )
 async def test_errors_of_the_token_become_ours_and_keep_its_words_for_the_log(workers, error, kind, reason):
     workers.error = error
-    keys = HsmKeys(workers)
+    keys = HsmKeys(workers, 10)
     for call in (keys.public_keys(), keys.sign([], timeout_seconds=1)):
         with pytest.raises(kind) as caught:
             await call
@@ -81,4 +83,15 @@ async def test_errors_of_the_token_become_ours_and_keep_its_words_for_the_log(wo
 
 async def test_digest_of_a_length_that_no_key_takes_is_refused(workers):
     with pytest.raises(RefusedError):
-        await HsmKeys(workers).sign([TokenRequest(b"key", b"short", prehashed=True)], timeout_seconds=1)
+        await HsmKeys(workers, 10).sign([TokenRequest(b"key", b"short", prehashed=True)], timeout_seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("items", "wanted", "given"), [(1, 60, 10), (64, 60, 10), (65, 60, 20), (640, 60, 60), (1, 3, 3)]
+)
+async def test_a_worker_is_given_no_longer_than_is_configured_for_a_batch(workers, items, wanted, given):
+    """A caller may set ten minutes; a worker that hangs must be found out long before."""
+    key = workers.token.generate(KeyAlgorithm.ECDSA_P256, "one").public_key
+    request = TokenRequest(key, hashlib.sha256(b"a").digest(), prehashed=True)
+    await HsmKeys(workers, 10).sign([request] * items, timeout_seconds=wanted)
+    assert [given] == workers.timeouts

@@ -26,8 +26,11 @@ class ScriptedReader:
 
     def __init__(self) -> None:
         self.broken = False
+        self.stumbles = False
 
     async def get(self, role: str, version: int = 0, *, if_none_match: str = "") -> MetadataFile:
+        if self.stumbles:
+            raise KeyError("a detail of the inside")
         if self.broken:
             raise UnavailableError("The disk is gone.", reason=Reason.STORE_UNAVAILABLE)
         if (role, version) not in FILES:
@@ -125,6 +128,20 @@ async def test_other_methods_are_not_allowed(harness: Harness, method: str) -> N
     assert "GET" in reply.headers["allow"]
 
 
+@pytest.mark.parametrize("path", ["/metadata/1.root.json/", "/readyz/", "//evil.example/"])
+async def test_nobody_is_redirected_to_a_host_that_the_request_names(harness: Harness, path: str) -> None:
+    """A cache would keep the redirect, and lead others there."""
+    reply = await harness.ask(path, host="evil.example")
+    assert (404, None) == (reply.status, reply.headers.get("location"))
+
+
+async def test_an_unforeseen_error_tells_nothing_and_is_not_cached(harness: Harness) -> None:
+    harness.reader.stumbles = True
+    reply = await harness.ask("/metadata/1.root.json")
+    assert (500, "no-store") == (reply.status, reply.headers["cache-control"])
+    assert b"a detail" not in reply.data
+
+
 async def test_a_broken_store_is_said_and_not_cached(harness: Harness) -> None:
     harness.reader.broken = True
     reply = await harness.ask("/metadata/1.root.json")
@@ -170,3 +187,4 @@ async def test_metrics_are_in_the_text_format_of_prometheus() -> None:
     reply = await asyncio.to_thread(urllib3.request, "GET", f"http://127.0.0.1:{port}/metrics")
     await server.stop()
     assert b"wharfinger_publications_total 1.0" in reply.data
+    assert b"_created" not in reply.data

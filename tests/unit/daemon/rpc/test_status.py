@@ -9,7 +9,7 @@ from google.rpc.status_pb2 import Status
 
 from wharfinger_daemon import errors
 from wharfinger_daemon.errors import Reason, WharfingerError
-from wharfinger_daemon.rpc.status import CODES, code_of, details_of
+from wharfinger_daemon.rpc.status import CODES, abridged, code_of, details_of
 
 KINDS = [
     kind
@@ -58,3 +58,17 @@ def test_what_is_too_large_is_not_told_to_come_back(reason: Reason) -> None:
 
 def test_reasons_are_their_own_names() -> None:
     assert all(reason.name == reason.value for reason in Reason)
+
+
+def test_an_error_is_abridged_to_what_fits_into_trailers() -> None:
+    short = errors.RefusedError("No.", reason=Reason.VERSION_JUMP, item="2")
+    same = abridged(short)
+    assert (type(short), "No.", Reason.VERSION_JUMP, {"item": "2"}) == (
+        type(same),
+        same.message,
+        same.reason,
+        same.details,
+    )
+    cut = abridged(errors.RefusedError("é" * 1000, reason=Reason.VERSION_JUMP, item="\ud800" * 1000))
+    assert "é" * 510 + " …" == cut.message
+    assert "?" * 252 + " …" == cut.details["item"]
