@@ -15,8 +15,8 @@ PROTOS := $(wildcard proto/wharfinger/*/v1/*.proto)
 .PHONY: run
 run: .venv/.run ## Set everything up, then run the daemon on its embedded defaults
 	@deploy/debian-packages run
-	@$(BIN)/wharfinger init --development --home "$(WHARFINGER_HOME)"
-	@exec $(BIN)/wharfinger serve --config "$(WHARFINGER_HOME)/config.toml"
+	@$(BIN)/wharfinger init --development --home "$$WHARFINGER_HOME"
+	@exec $(BIN)/wharfinger serve --config "$$WHARFINGER_HOME/config.toml"
 
 .PHONY: demo
 demo: .venv/.run ## Scan, publish and verify a dozen real wheels, and see a tampered one refused

@@ -34,7 +34,7 @@ WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "wharfinger_hsm.w
 
 _MINIMAL_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 
-_REAP_SECONDS = 5.0
+_REAP_SECONDS = 20.0
 
 
 class WorkerLostError(Exception):

@@ -50,12 +50,18 @@ def test_a_request_that_runs_is_finished_before_the_end(daemon: DaemonProcess) -
         with daemon.client() as client:
             results.append(client.publish_targets(REPOSITORY, add=[target(f"drained-{n}") for n in range(200)]))
 
+    assert daemon.process is not None
+    (worker,) = daemon.children()["hsm"]
+    os.kill(worker, signal.SIGSTOP)  # So that the request cannot be done before the signal.
     thread = threading.Thread(target=publish)
     thread.start()
-    poll(lambda: "rpcs_running 1.0" in metrics(daemon) or bool(results), "the request runs")
-    status = daemon.stop()
+    poll(lambda: "rpcs_running 1.0" in metrics(daemon), "the request runs")
+    daemon.process.send_signal(signal.SIGTERM)
+    poll(lambda: not ready(daemon), "the daemon drains")
+    assert [] == results
+    os.kill(worker, signal.SIGCONT)
     thread.join()
-    assert (0, 1) == (status, len(results))
+    assert (0, 1) == (daemon.ended(), len(results))
     assert "packages/drained-199.tar.gz" in targets_of(daemon.home / "metadata")
 
 
@@ -73,7 +79,10 @@ def test_workers_end_with_a_daemon_that_is_killed(daemon: DaemonProcess) -> None
         poll(lambda pid=pid: not Path(f"/proc/{pid}").exists(), f"worker {pid} ends")  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("seed", range(3))
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(3, 40))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_kill_9_while_publishing_loses_nothing_that_was_acknowledged(home: DaemonProcess, seed: int) -> None:
     """Killed at a random moment and started again, three times over, while targets are published one after another."""
     dice = random.Random(seed)

@@ -72,15 +72,16 @@ class DaemonProcess:
         """SIGTERM; returns the exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self._gone()
+        return self.ended()
 
     def kill(self) -> None:
         """kill -9, of the daemon alone: its workers must notice by themselves."""
         assert self.process is not None
         self.process.kill()
-        self._gone()
+        self.ended()
 
-    def _gone(self) -> int:
+    def ended(self) -> int:
+        """Waits for the end; returns the exit status."""
         assert self.process is not None
         status = self.process.wait(60)
         if self.process.stdout is not None:

@@ -37,8 +37,12 @@ class WrongPinMark:
             raise self._error(f"remembered in {self._mark}; it was not tried again, so that the token is not locked")
 
     def set(self) -> FatalConfigurationError:
-        """Sets the mark; returns the error to raise."""
-        self._mark.write_text(json.dumps(self._identity()), encoding="utf-8")
+        """Sets the mark; returns the error to raise, also if the mark cannot be written."""
+        try:
+            self._mark.write_text(json.dumps(self._identity()), encoding="utf-8")
+        except OSError as error:
+            # The status alone must stop the service manager now.
+            return self._error(f"and that could not be remembered in {self._mark} ({error.strerror})")
         return self._error("so it will not be tried again until the file changes")
 
     def clear(self) -> None:

@@ -7,8 +7,10 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from wharfinger_daemon.errors import Reason, StartupError
 
@@ -20,10 +22,50 @@ class _EmbeddedServer(uvicorn.Server):
         yield
 
 
-class HttpServer:
-    """An HTTP server on one address."""
+class _ImpatientProtocol(H11Protocol):
+    """Closes a connection on which no whole head of a request comes in time, however slowly bytes trickle in.
 
-    def __init__(self, app: Starlette, address: str) -> None:
+    Uvicorn itself has such a limit only between requests, and only until the first byte. Without this one, a thousand
+    silent connections would keep everybody else out.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._stop_waiting()
+        self._head_timer = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+
+
+class HttpServer:
+    """An HTTP server on one address.
+
+    Args:
+        patience_seconds: how long a connection may stay without a whole request.
+    """
+
+    def __init__(self, app: Starlette, address: str, patience_seconds: int = 30) -> None:
         self._address = address
         self._server = _EmbeddedServer(
             uvicorn.Config(
@@ -32,12 +74,18 @@ class HttpServer:
                 access_log=False,
                 server_header=False,
                 lifespan="off",
-                timeout_keep_alive=30,
+                timeout_keep_alive=patience_seconds,
+                http=_ImpatientProtocol,
                 limit_concurrency=1000,
                 timeout_graceful_shutdown=10,
             )
         )
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where it listens: HOST:PORT."""
+        return self._address
 
     async def start(self) -> None:
         """Listens.

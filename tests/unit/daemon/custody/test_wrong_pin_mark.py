@@ -66,3 +66,12 @@ def test_a_mark_that_cannot_be_read_is_not_ignored(tmp_path: Path, pin: Path) ->
     (tmp_path / "wrong-pin.json").write_text("{")
     with pytest.raises(FatalConfigurationError, match="cannot be read"):
         WrongPinMark(tmp_path, pin, "token").require_unmarked()
+
+
+def test_a_mark_that_cannot_be_written_still_ends_with_the_status_that_forbids_a_retry(
+    tmp_path: Path, pin: Path
+) -> None:
+    """Any other error would have a service manager start again, until the token is locked."""
+    error = WrongPinMark(tmp_path / "absent", pin, "token").set()
+    assert isinstance(error, FatalConfigurationError)
+    assert "could not be remembered" in error.message

@@ -176,6 +176,32 @@ async def test_a_link_out_of_the_targets_is_not_followed(harness: Harness, tmp_p
     assert 404 == (await harness.ask("/targets/out")).status
 
 
+async def test_connections_without_a_whole_request_are_closed_and_others_served(harness: Harness) -> None:
+    """Slowloris: silence, or a byte now and then, on as many connections as one can open."""
+    import asyncio
+
+    hasty = HttpServer(build_administration_app(Metrics().registry), f"127.0.0.1:{free_port()}", patience_seconds=1)
+    await hasty.start()
+    host, _, port = hasty.address.rpartition(":")
+
+    async def trickle(head: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        reading = asyncio.ensure_future(reader.read())
+        writer.write(head)
+        while not reading.done():
+            writer.write(b"x-slow: 1\r\n" if head else b"")
+            await asyncio.sleep(0.05)
+        writer.close()
+        return reading.result()
+
+    request = b"GET /metrics HTTP/1.1\r\nhost: x\r\n"
+    silent, slow, second = await asyncio.wait_for(
+        asyncio.gather(trickle(b""), trickle(request), trickle(request + b"\r\n" + request)), 60
+    )
+    await hasty.stop()
+    assert (b"", b"", 1) == (silent, slow, second.count(b"HTTP/1.1 200 OK"))
+
+
 async def test_metrics_are_in_the_text_format_of_prometheus() -> None:
     import asyncio
 
