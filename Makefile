@@ -89,10 +89,10 @@ help: ## Show this help
 	@deploy/virtual-environment "$(PYTHON)" $(VENV)
 	@touch $@
 
-.venv/.run: .venv/.python requirements/run.txt pyproject.toml
+.venv/.run: .venv/.python requirements/run.txt requirements/build.txt pyproject.toml
 	@echo "Installing what the daemon needs …"
-	@$(BIN)/pip --disable-pip-version-check install --quiet --require-hashes -r requirements/run.txt
-	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --editable .
+	@$(BIN)/pip --disable-pip-version-check install --quiet --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(BIN)/pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.dev: .venv/.python requirements/dev.txt pyproject.toml

@@ -20,22 +20,22 @@ def pristine_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(pristine_home: Path, tmp_path: Path) -> DaemonProcess:
-    """A home with a daemon that does not run yet."""
+def home(pristine_home: Path, tmp_path: Path) -> Iterator[DaemonProcess]:
+    """A home with a daemon that does not run yet; if the test starts it, it is ended whatever happened."""
     place = tmp_path / "home"
-    return DaemonProcess(place, place_home(pristine_home, place))
+    prepared = DaemonProcess(place, place_home(pristine_home, place))
+    try:
+        yield prepared
+    finally:
+        if prepared.process is not None and prepared.process.poll() is None:
+            prepared.kill()
 
 
 @pytest.fixture
-def daemon(home: DaemonProcess) -> Iterator[DaemonProcess]:
-    """A daemon that runs, and is stopped at the end whatever happened."""
+def daemon(home: DaemonProcess) -> DaemonProcess:
+    """A daemon that runs."""
     home.start()
-    try:
-        yield home
-    finally:
-        assert home.process is not None
-        if home.process.poll() is None:
-            home.kill()
+    return home
 
 
 @pytest.fixture(scope="module")
