@@ -150,6 +150,10 @@ def _unparsable(member: Member, stage: str, *, runs_first: bool) -> Iterator[Evi
         line = member.text.count("\n", 0, found.start()) + 1
         message = "In a file that this version of Python cannot parse, something decoded or downloaded is executed."
         yield Evidence(f"{stage}-decoded-execution", message, line=line)
+    elif stage == "install":
+        # A line that only newer versions can parse would otherwise hide all others.
+        message = "Code that runs during installation is not Python as version 3.11 knows it; it was not followed."
+        yield Evidence("unanalysable-python", message)
     elif runs_first:
         yield Evidence("unparsable-python", "This is not Python, as version 3.11 knows it; it was not followed.")
 

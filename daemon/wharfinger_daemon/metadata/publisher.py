@@ -26,7 +26,7 @@ from wharfinger_daemon.errors import (
     WharfingerError,
 )
 from wharfinger_daemon.metadata.planning import Change, Publication
-from wharfinger_daemon.metadata.repository import Repository
+from wharfinger_daemon.metadata.repository import TAKEN_VERSIONS, Repository
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, merged, request
 
@@ -224,7 +224,9 @@ def _draining() -> UnavailableError:
 def _failure(error: Exception) -> Exception:
     """What a caller is told: an exception of its own, for each adds its own traceback."""
     cause = error.reason if isinstance(error, WharfingerError) else Reason.INTERNAL
-    kind = UnavailableError if isinstance(error, _PASSING) else CorruptStateError
+    # Versions that others had signed are evaded; while many others sign, that takes more than one attempt.
+    passing = isinstance(error, _PASSING) or cause in TAKEN_VERSIONS
+    kind = UnavailableError if passing else CorruptStateError
     told = kind(
         f"The change could not be published now: {error} It may still become visible, once this is over; to be sure, "
         "send it again.",

@@ -33,7 +33,7 @@ from wharfinger_daemon.metadata.published import published_versions
 log = structlog.get_logger()
 
 _NOTHING = Change()
-_TAKEN = (Reason.VERSION_EQUIVOCATION, Reason.VERSION_ROLLBACK, Reason.META_ROLLBACK)
+TAKEN_VERSIONS = (Reason.VERSION_EQUIVOCATION, Reason.VERSION_ROLLBACK, Reason.META_ROLLBACK)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Repository:
         try:
             states = await completion.complete(publication, self.clock.now())
         except RefusedError as error:
-            if error.reason not in _TAKEN:
+            if error.reason not in TAKEN_VERSIONS:
                 raise
             # Another caller of the signer had some of these versions signed: there must not be two, so ours give way.
             # Versions are plenty. If it happens again, the publisher tries again, as after every failure.

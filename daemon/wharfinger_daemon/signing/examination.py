@@ -244,5 +244,7 @@ def _examined(
     signed: bytes,
 ) -> ExaminedItem:
     digest = hashlib.sha256(signed).digest()
-    reservation = Reservation(repository.epoch, facts.role, facts.version, digest, key.keyid, facts.meta)
+    reservation = Reservation(
+        repository.epoch, facts.role, facts.version, digest, key.keyid, facts.meta, frozenset(repository.versions)
+    )
     return ExaminedItem(reservation, authority.role_type, key, signed)

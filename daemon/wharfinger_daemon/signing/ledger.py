@@ -9,7 +9,9 @@ Every version is written down, with the digest of its bytes, *before* the token 
 4. A version farther above the highest than the bound is refused (VERSION_JUMP): who could sign the largest version once
    would end the repository (a fast-forward attack). The first version counts from 0.
 5. A snapshot or timestamp must name everything that an earlier one named, no version lower (META_ROLLBACK; TUF
-   specification 5.4.3 and 5.5.5) nor farther above than the same bound (VERSION_JUMP).
+   specification 5.4.3 and 5.5.5) nor farther above the highest that was *signed* than the same bound (VERSION_JUMP).
+   Were it measured from what was named before, snapshots could climb where no signature may follow. For roles that are
+   signed elsewhere, it is what was named before that counts.
 
 They hold within one epoch of one repository, and inside one batch as between batches. They are decided by
 ``LedgerState``, a small picture of what is on record, so that every implementation of the port shares them: it loads
@@ -21,7 +23,7 @@ role's own name stands for the highest version of itself, whether it was signed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -62,6 +64,7 @@ class Reservation:
     digest: bytes
     keyid: str
     meta: Mapping[str, int] = field(default_factory=dict)
+    signed_elsewhere: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -153,6 +156,9 @@ class LedgerState:
             return error
         return None
 
+    def _highest_signed(self, epoch: Epoch, role: str) -> int:
+        return self.floors.get((epoch, role), {}).get(role, 0)
+
     def admit(self, reservation: Reservation, max_version_jump: int) -> None:
         """Admits one more version, or finds that it is a replay.
 
@@ -167,7 +173,7 @@ class LedgerState:
             raise _refused(reservation, Reason.VERSION_EQUIVOCATION, "was used for other bytes. Use a higher version")
         floors = self.floors.setdefault(role, {})
         _check_version(reservation, floors.get(reservation.role, 0), max_version_jump)
-        _check_meta(reservation, floors, max_version_jump)
+        _check_meta(reservation, floors, self._highest_signed, max_version_jump)
         self.digests[role, reservation.version] = reservation.digest
         self.reserved.append(reservation)
         for name, version in {**reservation.meta, reservation.role: reservation.version}.items():
@@ -195,7 +201,12 @@ def _check_version(reservation: Reservation, highest: int, max_version_jump: int
         )
 
 
-def _check_meta(reservation: Reservation, floors: Mapping[str, int], max_version_jump: int) -> None:
+def _check_meta(
+    reservation: Reservation,
+    floors: Mapping[str, int],
+    highest_signed: Callable[[Epoch, str], int],
+    max_version_jump: int,
+) -> None:
     for name in floors:
         if name != reservation.role and name not in reservation.meta:
             raise _refused(
@@ -210,11 +221,12 @@ def _check_meta(reservation: Reservation, floors: Mapping[str, int], max_version
                 f"names version {version} of '{name}', and an earlier version named {floor}",
                 name,
             )
-        if version > floor + max_version_jump:
+        base = floor if name in reservation.signed_elsewhere else highest_signed(reservation.epoch, name)
+        if version > base + max_version_jump:
             raise _refused(
                 reservation,
                 Reason.VERSION_JUMP,
-                f"names version {version} of '{name}', more than {max_version_jump} above {floor}",
+                f"names version {version} of '{name}', more than {max_version_jump} above {base}",
                 name,
             )
 

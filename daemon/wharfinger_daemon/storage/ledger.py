@@ -161,7 +161,7 @@ def _recorded(connection: Connection, reservations: Iterable[Reservation]) -> _R
 
 
 def _state(
-    connection: Connection, reservations: Iterable[Reservation], recorded: _Recorded
+    connection: Connection, reservations: Sequence[Reservation], recorded: _Recorded
 ) -> tuple[LedgerState, set[tuple[RoleName, str]]]:
     """The picture for the rules, and which floors have a row."""
     floors: dict[RoleName, dict[str, int]] = {}
@@ -169,6 +169,12 @@ def _state(
         query = _floors_of(epoch).where(ledger_floors.c.role.in_({role for role, _ in versions}))
         for role, name, version in connection.execute(query):
             floors.setdefault((epoch, role), {})[name] = version
+    named = {(one.epoch, name) for one in reservations for name in one.meta}
+    for epoch in {epoch for epoch, _ in named}:
+        own = _floors_of(epoch).where(ledger_floors.c.name == ledger_floors.c.role)
+        for role, name, version in connection.execute(own):
+            if (epoch, role) in named:
+                floors.setdefault((epoch, role), {})[name] = version
     stored = {(role, name) for role, names in floors.items() for name in names}
     digests = {version: digest for version, (_, digest) in recorded.entries.items()}
     return LedgerState(digests, floors), stored

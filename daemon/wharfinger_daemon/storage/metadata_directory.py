@@ -84,9 +84,15 @@ class MetadataDirectory:
         with self._errors_told():
             directory = os.open(self._path, _DIRECTORY)
             try:
+                self._require_locked(directory)
                 return work(directory)
             finally:
                 os.close(directory)
+
+    def _require_locked(self, directory: int) -> None:
+        # An unmounted volume leaves an empty folder of the same name, which nobody has locked and clients do not see.
+        if self._locked is not None and not os.path.samestat(os.fstat(self._locked), os.fstat(directory)):
+            raise OSError(errno.ESTALE, "it is not the one that was there when the daemon started; bring that one back")
 
     @contextlib.contextmanager
     def _errors_told(self) -> Iterator[None]:

@@ -179,3 +179,19 @@ async def test_of_two_payloads_at_the_same_moment_one_is_refused(reserve, reserv
     refused = [outcome for outcome in outcomes if isinstance(outcome, RefusedError)]
     assert 1 == outcomes.count([None])
     assert [Reason.VERSION_EQUIVOCATION] * 7 == [error.reason for error in refused]
+
+
+async def test_what_was_signed_may_be_named_however_far_it_has_come(reserve, refused, reservation):
+    """The bound is on what nobody has signed: a bin that took many steps between two snapshots is no fast-forward."""
+    await reserve(reservation(1), reservation(1, role="snapshot", meta={"bins-0": 1}))
+    for version in (10, 20, 30):
+        await reserve(reservation(version))
+    await reserve(reservation(2, role="snapshot", meta={"bins-0": 30}))
+    assert (Reason.VERSION_JUMP, "0") == await refused(reservation(3, role="snapshot", meta={"bins-0": 41}))
+
+
+async def test_naming_again_and_again_leads_no_farther_than_once(reserve, refused, reservation):
+    """Otherwise a snapshot could come to name a version that nobody can ever sign."""
+    await reserve(reservation(1))
+    await reserve(reservation(1, role="snapshot", meta={"bins-0": 11}))
+    assert (Reason.VERSION_JUMP, "0") == await refused(reservation(2, role="snapshot", meta={"bins-0": 12}))

@@ -76,7 +76,7 @@ def analyse(tree: ast.Module, *, as_program: bool) -> Analysis:
         interpreter.run_commands()
     except (BudgetSpentError, RecursionError):
         complete = False
-    return Analysis(tuple(interpreter.found.values()), complete)
+    return Analysis(tuple(interpreter.found.values()), complete and not (as_program and interpreter.cut_off))
 
 
 def parse(source: str | bytes) -> ast.Module:
@@ -103,6 +103,7 @@ class _Interpreter(Expressions):
         self._source_depth = 0
         self._returned: list[list[Value]] = []
         self._calls: dict[FunctionNode, int] = {}
+        self.cut_off = False
         self._commands: list[Value] = []
         self._statements: dict[type[ast.stmt], Callable[..., None]] = {
             ast.Import: self._import,
@@ -151,6 +152,8 @@ class _Interpreter(Expressions):
         assert node is not None
         self._calls[node] = self._calls.get(node, 0) + 1
         if self._calls[node] > _MAX_CALLS_OF_ONE or len(self.scopes) > _MAX_CALL_DEPTH:
+            # What calls itself was followed before; what is met here for the first time was not.
+            self.cut_off = self.cut_off or self._calls[node] == 1
             return made_from(call.inputs)
         line = self._line
         self.scopes.append(_parameters(node, function, call))

@@ -52,6 +52,9 @@ class Source(Protocol):
         ...
 
 
+_MOST_EMPTY_READS = 16
+
+
 class _Tap:
     """Passes a stream on to tarfile and remembers the last piece, to see what stands behind the archive's end."""
 
@@ -59,12 +62,18 @@ class _Tap:
         self._stream = stream
         self._total = 0
         self._last = b""
+        self._empty = 0
 
     def read(self, count: int) -> bytes:
         piece = self._stream.read(count)
         if piece:
             self._last = piece
             self._total += len(piece)
+        else:
+            # tarfile skips a member by its declared size, piece by piece, however far beyond the end that is.
+            self._empty += 1
+            if self._empty > _MOST_EMPTY_READS:
+                raise EOFError("a member's size leads beyond the end")
         return piece
 
     def behind(self, offset: int, limit: int) -> bytes:

@@ -382,7 +382,9 @@ def test_other_files_are_not_read_as_python() -> None:
 
 
 def test_python_2_is_no_alarm() -> None:
-    assert [("unparsable-python", 0)] == examined("import os, sys\nprint 'hello', sys.path, getattr(os, 'x')\n")
+    source = "import os, sys\nprint 'hello', sys.path, getattr(os, 'x')\n"
+    assert [("unparsable-python", 0)] == examined(source, "pkg/__init__.py")
+    assert [("unanalysable-python", 0)] == examined(source), "installation is no place to look away"
     assert [] == examined("import subprocess\nprint 'hello'\n", "pkg/module.py")
 
 
@@ -394,9 +396,15 @@ def test_a_file_that_only_newer_pythons_parse_does_not_hide_its_payload(name: st
 
 
 def test_null_bytes_and_unknown_encodings_are_no_crash() -> None:
-    assert {"unparsable-python"} == rules(b"import os\nexec('x')\0\n")
-    assert {"unparsable-python"} == rules(b"# coding: no-such-codec\nexec('x')\n")
-    assert {"unparsable-python"} == rules(b"\xff\xfe\nexec('x')\n")
+    assert {"unanalysable-python"} == rules(b"import os\nexec('x')\0\n")
+    assert {"unanalysable-python"} == rules(b"# coding: no-such-codec\nexec('x')\n")
+    assert {"unanalysable-python"} == rules(b"\xff\xfe\nexec('x')\n")
+
+
+def test_a_chain_of_calls_that_is_too_deep_to_follow_is_said_and_recursion_is_not() -> None:
+    chain = "".join(f"def f{n}():\n    f{n + 1}()\n" for n in range(50)) + "def f50():\n    exec('x')\nf0()\n"
+    assert {"unanalysable-python"} == rules(chain)
+    assert set() == rules("def walk(n):\n    eval('1')\n    return walk(n - 1)\nwalk(99)\n")
 
 
 @pytest.mark.parametrize(
