@@ -22,13 +22,11 @@ from wharfinger_hsm.verification import verify
 from wharfinger_hsm.worker_process import WorkerLostError, WorkerProcess
 
 Eventually = Callable[[Callable[[], bool]], Awaitable[None]]
-# Seen three times in full runs, and not explained: asyncio had not been told that a worker which was killed while it was
-# stopped had ended. Whether the process itself is gone, the tests check by its id. For this module alone: elsewhere such
-# a warning fails the test.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <function (Popen|BaseSubprocessTransport).__del__:"
-    "pytest.PytestUnraisableExceptionWarning"
-)
+# Seen three times in full runs, and not explained: asyncio had not been told that a worker which was killed while it
+# was stopped had ended. Whether the process itself is gone, the tests check by its id. For this module alone: elsewhere
+# such a warning fails the test.
+_LATE = "ignore:Exception ignored in. <function (Popen|BaseSubprocessTransport).__del__"
+pytestmark = pytest.mark.filterwarnings(f"{_LATE}:pytest.PytestUnraisableExceptionWarning")
 LIMITS = SupervisorLimits(allowance=0.3, allowance_per_item=0.0, first_backoff=0.02, longest_backoff=0.2, keys=20.0)
 
 
