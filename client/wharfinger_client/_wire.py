@@ -59,6 +59,8 @@ def signature(message: signing_pb2.Signature) -> signing.Signature:
         role=message.role,
         version=message.version,
         replayed=message.replayed,
+        leaf_index=message.leaf_index,
+        leaf_hash=message.leaf_hash,
     )
 
 

@@ -30,6 +30,8 @@ class Signature:
     Attributes:
         signature: the bytes, as TUF has them before hex encoding (ECDSA: DER).
         replayed: these bytes had been signed before, and this is the recorded signature.
+        leaf_index: of the audit log's leaf that says so, from 0.
+        leaf_hash: its hash in the log's Merkle tree, 32 bytes.
     """
 
     keyid: str
@@ -37,6 +39,8 @@ class Signature:
     role: str
     version: int
     replayed: bool
+    leaf_index: int = 0
+    leaf_hash: bytes = b""
 
     @property
     def sig(self) -> str:

@@ -74,6 +74,27 @@ class Reason(_UpperSnake):
     SIGNATURE_INVALID = auto()
     LEDGER_MISSING = auto()
     LEDGER_BEHIND = auto()
+    SIGNING_SUSPENDED = auto()
+    RATE_LIMITED = auto()
+
+    # Keys
+    KEY_LINE_UNKNOWN = auto()
+    KEY_NOT_FOUND = auto()
+    KEY_NOT_ACTIVE = auto()
+    KEY_NOT_PUBLISHED = auto()
+    KEY_STATE_INVALID = auto()
+    KEY_STILL_NEEDED = auto()
+    METADATA_REJECTED = auto()
+
+    # Audit log
+    LOG_INVALID = auto()
+    LEAF_NOT_FOUND = auto()
+    CHECKPOINT_NOT_FOUND = auto()
+    CHECKPOINT_PENDING = auto()
+    TREE_SIZE_INVALID = auto()
+
+    # Ledger
+    EPOCH_REFUSED = auto()
 
     # Metadata
     TARGET_PATH_INVALID = auto()

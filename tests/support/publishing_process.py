@@ -28,9 +28,11 @@ from wharfinger_daemon.metadata.repository import Repository
 from wharfinger_daemon.signing.memory_keys import MemoryKeys
 from wharfinger_daemon.signing.model import SigningPolicy
 from wharfinger_daemon.signing.service import SigningService
+from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.trust import load_trusted_repository
 from wharfinger_daemon.storage import schema
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.publications import SqlPublications
@@ -45,7 +47,9 @@ async def signing_of(folder: Path, store: MetadataStore, database: Database, clo
     root = await store.read("root", 1)
     assert root is not None
     trusted = await load_trusted_repository(NAME, hashlib.sha256(root).hexdigest(), store, clock)
-    service = SigningService([trusted], SqlLedger(database), MemoryKeys([key]), SigningPolicy(), clock)
+    service = SigningService(
+        Standing([trusted]), SqlLedger(Journal(database)), MemoryKeys([key]), SigningPolicy(), clock
+    )
     await service.verify_keys_held()
     await service.verify_ledger(NAME, await published_versions(store))
     return service

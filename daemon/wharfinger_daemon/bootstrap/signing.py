@@ -18,8 +18,10 @@ from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.metadata.published import published_versions
 from wharfinger_daemon.signing.model import ExpiryCeilings, SigningPolicy
 from wharfinger_daemon.signing.service import SigningService
+from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.telemetry import Metrics
@@ -33,6 +35,9 @@ class SigningJob:
     """What the rest of the daemon uses of signing."""
 
     service: SigningService
+    standing: Standing
+    journal: Journal
+    keys: HsmKeys
     supervisor: HsmSupervisor
     canary: TokenCanary
 
@@ -56,13 +61,15 @@ async def open_signing(
     for one in trusted:
         for role in one.expired_at(clock.now()):
             log.error("expired", repository=one.name, role=role, message="Clients refuse it. Sign a new one offline.")
+    standing, journal = Standing(trusted), Journal(database)
     service = SigningService(
-        trusted, SqlLedger(database), keys, _policy(settings.signing), clock, MetricsObserver(metrics)
+        standing, SqlLedger(journal), keys, _policy(settings.signing), clock, MetricsObserver(metrics)
     )
     await service.verify_keys_held()
     for name, store in stores.items():
         await service.verify_ledger(name, await published_versions(store))
-    return SigningJob(service, supervisor, await _canary(settings.hsm, supervisor, keys))
+    canary = await _canary(settings.hsm, supervisor, keys)
+    return SigningJob(service, standing, journal, keys, supervisor, canary)
 
 
 async def _canary(hsm: HsmSettings, supervisor: HsmSupervisor, keys: HsmKeys) -> TokenCanary:

@@ -3,22 +3,18 @@
 Secrets are never values here, only paths to files. Relative paths are relative to the folder of the configuration file.
 """
 
+from wharfinger_daemon.config.hsm import HsmSettings
 from wharfinger_daemon.config.loading import load, parse
-from wharfinger_daemon.config.settings import (
-    CallerSettings,
-    HsmSettings,
-    Job,
-    MetadataSettings,
-    RepositorySettings,
-    ScanSettings,
-    Settings,
-    SigningSettings,
-)
+from wharfinger_daemon.config.servers import CallerSettings
+from wharfinger_daemon.config.settings import Job, MetadataSettings, ScanSettings, Settings
+from wharfinger_daemon.config.signing import AuditSettings, KeyLineSettings, RepositorySettings, SigningSettings
 
 __all__ = [
+    "AuditSettings",
     "CallerSettings",
     "HsmSettings",
     "Job",
+    "KeyLineSettings",
     "MetadataSettings",
     "RepositorySettings",
     "ScanSettings",

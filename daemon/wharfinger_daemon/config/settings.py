@@ -1,14 +1,21 @@
-"""The typed tree of settings. ``deploy/wharfinger.toml`` is the manual of every key; a test keeps the two together."""
+"""The typed tree of settings. ``deploy/wharfinger.toml`` is the manual of every key; a test keeps the two together.
+
+Sections live by topic: ``servers``, ``hsm``, ``signing``; what remains, and how they fit together, is here.
+"""
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from wharfinger_daemon.config.hsm import HsmSettings
+from wharfinger_daemon.config.section import Mebibytes, Name, Positive, Seconds, Section
+from wharfinger_daemon.config.servers import AdministrationSettings, CallerSettings, GrpcSettings, HttpSettings
+from wharfinger_daemon.config.signing import AuditSettings, KeyLineSettings, RepositorySettings, SigningSettings
 
 
 class Job(StrEnum):
@@ -19,75 +26,7 @@ class Job(StrEnum):
     SCAN = "scan"
 
 
-def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
-    return value
-
-
-Address = Annotated[str, StringConstraints(strip_whitespace=True)]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Positive = Annotated[int, Field(gt=0)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Mebibytes = Annotated[int, Field(gt=0)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class TlsSettings(_Section):
-    """mTLS: what the server shows, and who signs the callers' certificates."""
-
-    certificate_file: Path
-    key_file: Path
-    client_ca_file: Path
-
-
-class GrpcSettings(_Section):
-    """The gRPC server for callers."""
-
-    address: Address = "127.0.0.1:50051"
-    max_message_mib: Mebibytes = 16
-    max_concurrent_requests: Positive = 64
-    default_deadline_seconds: Seconds = 60
-    max_deadline_seconds: Seconds = 600
-    drain_seconds: Seconds = 30
-    tls: TlsSettings
-
-    _check_address = field_validator("address")(_address)
-
-
-class HttpSettings(_Section):
-    """The HTTP server that a CDN reads from."""
-
-    address: Address = "127.0.0.1:8080"
-    targets_directory: Path | None = None
-    timestamp_max_age_seconds: Positive = 10
-
-    _check_address = field_validator("address")(_address)
-
-
-class AdministrationSettings(_Section):
-    """Addresses for administrators; never the same origin as the CDN's."""
-
-    grpc_address: Address = "127.0.0.1:50052"
-    http_address: Address = "127.0.0.1:8081"
-
-    _check_address = field_validator("grpc_address", "http_address")(_address)
-
-    @field_validator("http_address")
-    @classmethod
-    def _loopback_only(cls, value: str) -> str:
-        host = value.rpartition(":")[0].strip("[]")
-        if host != "localhost" and not _is_loopback(host):
-            raise ValueError("has no access control of its own yet, so it must be a loopback address")
-        return value
-
-
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """Where state, ledger and results are kept."""
 
     url: str = "sqlite:///wharfinger.db"
@@ -100,46 +39,7 @@ class DatabaseSettings(_Section):
         return value
 
 
-class HsmSettings(_Section):
-    """The token with the online keys."""
-
-    module: Path
-    token_label: str
-    pin_file: Path
-    workers: Annotated[int, Field(ge=1, le=64)] = 1
-    call_timeout_seconds: Seconds = 10
-    canary_key_label: str = "canary"
-    canary_interval_seconds: Seconds = 5
-    environment: dict[str, str] = {}
-
-
-class RepositorySettings(_Section):
-    """A repository whose metadata may be signed. ``root_sha256`` pins its trusted root 1 and is its identity."""
-
-    name: Name
-    root_sha256: Sha256
-    metadata_directory: Path
-
-
-class ExpiryCeilings(_Section):
-    """The farthest in the future that metadata of each type may expire."""
-
-    root_days: Positive = 400
-    targets_days: Positive = 400
-    bins_hours: Positive = 48
-    snapshot_hours: Positive = 48
-    timestamp_hours: Positive = 48
-
-
-class SigningSettings(_Section):
-    """What is signed, beyond what the specification demands."""
-
-    max_batch: Positive = 256
-    max_version_jump: Positive = 1000
-    expiry_ceilings: ExpiryCeilings = ExpiryCeilings()
-
-
-class MetadataSettings(_Section):
+class MetadataSettings(Section):
     """The repository that this daemon publishes."""
 
     repository: Name
@@ -149,7 +49,7 @@ class MetadataSettings(_Section):
     renewal_check_seconds: Seconds = 60
 
 
-class ScanSettings(_Section):
+class ScanSettings(Section):
     """Scanning."""
 
     workers: Annotated[int, Field(ge=1, le=256)] = 1
@@ -166,27 +66,14 @@ class ScanSettings(_Section):
     allowed_hosts: tuple[str, ...] = ()
 
 
-class LoggingSettings(_Section):
+class LoggingSettings(Section):
     """The log, on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "console"] = "json"
 
 
-RpcPattern = Annotated[str, StringConstraints(pattern=r"^wharfinger\.[a-z]+\.v1\.[A-Za-z]+/([A-Za-z]+|\*)$")]
-
-
-class CallerSettings(_Section):
-    """A caller, known by a subject alternative name of its certificate, and what it may do. Nothing by default."""
-
-    name: Name
-    san: Annotated[str, StringConstraints(min_length=1)]
-    rpcs: tuple[RpcPattern, ...] = ()
-    repositories: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-
-
-class Settings(_Section):
+class Settings(Section):
     """The whole configuration.
 
     Attributes:
@@ -202,7 +89,9 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     hsm: HsmSettings | None = None
     repositories: tuple[RepositorySettings, ...] = ()
+    keys: tuple[KeyLineSettings, ...] = ()
     signing: SigningSettings = SigningSettings()
+    audit: AuditSettings = AuditSettings()
     metadata: MetadataSettings | None = None
     scan: ScanSettings = ScanSettings()
     logging: LoggingSettings = LoggingSettings()
@@ -211,6 +100,10 @@ class Settings(_Section):
     @model_validator(mode="after")
     def _whole(self) -> Settings:
         _unique("repositories", (repository.name for repository in self.repositories))
+        _unique("keys", (line.name for line in self.keys))
+        for line in self.keys:
+            if line.repository not in {repository.name for repository in self.repositories}:
+                raise ValueError(f"keys: line '{line.name}' names '{line.repository}', which no [[repositories]] has")
         _unique("callers", (caller.name for caller in self.callers))
         _unique("callers' san", (caller.san for caller in self.callers))
         if Job.SIGN in self.jobs and (self.hsm is None or not self.repositories):
@@ -249,10 +142,3 @@ def _unique(what: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ValueError(f"{what}: '{name}' stands there twice")
         seen.add(name)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

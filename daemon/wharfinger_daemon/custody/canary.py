@@ -43,8 +43,9 @@ class TokenCanary:
 
     async def sing(self) -> None:
         """Makes and verifies one signature over a fresh nonce."""
-        digest = hashlib.sha256(_DOMAIN + secrets.token_bytes(32)).digest()
-        request = TokenRequest(self._public_key, digest, prehashed=True)
+        nonce = _DOMAIN + secrets.token_bytes(32)
+        digest = hashlib.sha256(nonce).digest()
+        request = TokenRequest(self._public_key, nonce, digest)
         (signature,) = await self._keys.sign([request], timeout_seconds=self._timeout_seconds)
         public_key = load_der_public_key(self._public_key)
         assert isinstance(public_key, ec.EllipticCurvePublicKey)  # The kind of key that init generates.

@@ -53,7 +53,8 @@ class HsmKeys:
         with _errors_translated():
             items = [
                 SigningItem(
-                    request.public_key, Digest(request.payload) if request.prehashed else Message(request.payload)
+                    request.public_key,
+                    Message(request.message) if request.digest is None else Digest(request.digest),
                 )
                 for request in requests
             ]

@@ -85,6 +85,8 @@ def _signature(signature: Signature) -> wire.Signature:
         role=signature.role,
         version=signature.version,
         replayed=signature.replayed,
+        leaf_index=signature.leaf.index,
+        leaf_hash=signature.leaf.hash,
     )
 
 

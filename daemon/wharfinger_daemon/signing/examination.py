@@ -1,7 +1,8 @@
 """Everything that is checked of one item before the ledger is asked, in the same order for ``sign`` and ``lint``.
 
-    repository known → JSON → canonical → role and type → specification version → structure → role delegated →
-    expiry within the ceiling → every target path belongs to the role → keyid authorised and held → caller granted
+    repository known, and not suspended → JSON → canonical → role and type → specification version → structure →
+    role delegated → expiry within the ceiling → every target path belongs to the role → keyid authorised, held and in
+    use → caller granted
 
 Items of the publisher in this process come with their facts, and enter at *role delegated*.
 """
@@ -16,7 +17,6 @@ from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import (
     CorruptStateError,
     InvalidRequestError,
-    NotFoundError,
     NotGrantedError,
     Reason,
     RefusedError,
@@ -28,6 +28,7 @@ from wharfinger_daemon.signing.facts import CanonicalObject, ReadMetadata
 from wharfinger_daemon.signing.keys import AuthorisedKey
 from wharfinger_daemon.signing.ledger import Reservation
 from wharfinger_daemon.signing.model import Caller, MetadataFacts, PreparedItem, RoleType, SigningItem, SigningPolicy
+from wharfinger_daemon.signing.standing import KeyState, Moment
 from wharfinger_daemon.signing.trust import TrustedRepository
 
 
@@ -42,23 +43,12 @@ class ExaminedItem:
 
 
 class Examiner:
-    """Examines items for one moment's set of held keys.
+    """Examines items as things stand at one moment."""
 
-    Args:
-        held: the keys in the token, as DER SubjectPublicKeyInfo.
-    """
-
-    def __init__(
-        self,
-        repositories: Mapping[str, TrustedRepository],
-        policy: SigningPolicy,
-        clock: Clock,
-        held: frozenset[bytes],
-    ) -> None:
-        self._repositories = repositories
+    def __init__(self, moment: Moment, policy: SigningPolicy, clock: Clock) -> None:
+        self._moment = moment
         self._policy = policy
         self._clock = clock
-        self._held = held
 
     def examine(self, item: SigningItem, caller: Caller) -> ExaminedItem:
         """Examines what a caller sent.
@@ -66,7 +56,7 @@ class Examiner:
         Raises:
             WharfingerError: the first check that fails; its details have ``role`` and ``version`` once they are known.
         """
-        repository = find_repository(self._repositories, item.repository)
+        repository = self._repository(item.repository)
         document = reading.parse(item.signed)
         role = item.role
         try:
@@ -91,7 +81,7 @@ class Examiner:
     def examine_prepared(self, item: PreparedItem) -> ExaminedItem:
         """Examines what the publisher prepared, believing its facts."""
         facts = item.facts
-        repository = find_repository(self._repositories, item.repository)
+        repository = self._repository(item.repository)
         authority = repository.authority(facts.role)
         self._check_expiry(facts, authority.role_type)
         key = self._key(repository, authority, facts.role, item.keyid)
@@ -113,7 +103,7 @@ class Examiner:
                 reason=Reason.FACTS_MISMATCH,
                 role=item.facts.role,
             )
-        repository = find_repository(self._repositories, item.repository)
+        repository = self._moment.repository(item.repository)
         _check_targets(metadata, repository.authority(item.facts.role))
 
     def _check_expiry(self, facts: MetadataFacts, role_type: RoleType) -> None:
@@ -127,24 +117,44 @@ class Examiner:
                 role=facts.role,
             )
 
+    def _repository(self, name: str) -> TrustedRepository:
+        repository = self._moment.repository(name)
+        why = self._moment.suspended.get(name)
+        if why is not None:
+            raise RefusedError(
+                f"Signing for repository '{name}' is suspended: {why} Whoever suspended it must resume it.",
+                reason=Reason.SIGNING_SUSPENDED,
+                repository=name,
+            )
+        return repository
+
     def _key(self, repository: TrustedRepository, authority: RoleAuthority, role: str, keyid: str) -> AuthorisedKey:
+        states = self._moment.key_states.get(repository.name, {})
+        # A role none of whose keys has a life is not in a key line: there the verified metadata alone decides.
+        governed = any(one in states for one in authority.keyids)
         if keyid:
-            return self._named_key(repository, authority, role, keyid)
-        held = [key for key in authority.keys.values() if key.der in self._held]
+            key = self._named_key(repository, authority, role, keyid)
+            if governed and states.get(keyid) not in (KeyState.ACTIVE, KeyState.RETIRING):
+                raise _not_active(role, states, authority)
+            return key
+        held = [key for key in authority.keys.values() if key.der in self._moment.held]
         if not held:
             raise RefusedError(
                 f"The token holds none of the keys that may sign '{role}': {', '.join(authority.keyids)}.",
                 reason=Reason.KEY_NOT_HELD,
                 role=role,
             )
-        if len(held) > 1:
+        usable = [key for key in held if states.get(key.keyid) is KeyState.ACTIVE] if governed else held
+        if not usable:
+            raise _not_active(role, states, authority)
+        if len(usable) > 1:
             raise InvalidRequestError(
-                f"The token holds {len(held)} keys that may sign '{role}'. Name one: "
-                f"{', '.join(key.keyid for key in held)}.",
+                f"The token holds {len(usable)} keys that may sign '{role}'. Name one: "
+                f"{', '.join(key.keyid for key in usable)}.",
                 reason=Reason.KEYID_REQUIRED,
                 role=role,
             )
-        return held[0]
+        return usable[0]
 
     def _named_key(
         self, repository: TrustedRepository, authority: RoleAuthority, role: str, keyid: str
@@ -158,7 +168,7 @@ class Examiner:
                 role=role,
             )
         key = authority.keys.get(keyid)
-        if key is None or key.der not in self._held:
+        if key is None or key.der not in self._moment.held:
             raise RefusedError(
                 f"Key {keyid} may sign '{role}', but the token does not hold it.",
                 reason=Reason.KEY_NOT_HELD,
@@ -168,20 +178,13 @@ class Examiner:
         return key
 
 
-def find_repository(repositories: Mapping[str, TrustedRepository], name: str) -> TrustedRepository:
-    """The repository of that name.
-
-    Raises:
-        NotFoundError: none is configured.
-    """
-    repository = repositories.get(name)
-    if repository is None:
-        raise NotFoundError(
-            "No repository of the name that was asked for is configured. Name one of the [[repositories]] in the "
-            "configuration.",
-            reason=Reason.UNKNOWN_REPOSITORY,
-        )
-    return repository
+def _not_active(role: str, states: Mapping[str, KeyState], authority: RoleAuthority) -> RefusedError:
+    found = ", ".join(f"{keyid} is {states[keyid]}" for keyid in authority.keyids if keyid in states)
+    return RefusedError(
+        f"No key that may sign '{role}' is in use: {found}. Activate the one that is to sign, or name an active one.",
+        reason=Reason.KEY_NOT_ACTIVE,
+        role=role,
+    )
 
 
 def _check_targets(metadata: ReadMetadata, authority: RoleAuthority) -> None:

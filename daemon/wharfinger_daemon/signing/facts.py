@@ -30,6 +30,7 @@ TOP_LEVEL_ROLES = frozenset({"root", "targets", "snapshot", "timestamp"})
 MAX_VERSION = 2**63 - 1  # PEP 458: eight bytes suffice; the ledger stores no more.
 
 _SPEC_VERSION = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
+_DIGITS = re.compile(r"[0-9]+")
 _EXPIRES = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
@@ -154,7 +155,9 @@ def _expires(value: object) -> datetime:
     if not isinstance(value, str) or not _EXPIRES.fullmatch(value):
         _refuse(f"expires is {_shown(value)}, and must look like 2030-01-31T00:00:00Z")
     try:
-        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        # The pattern has made sure of the places; strptime would take ten times as long.
+        year, month, day, hour, minute, second = map(int, _DIGITS.findall(value))
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         _refuse(f"expires is {_shown(value)}, which is no date", error)
 

@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.signer import Key
-
-from wharfinger_daemon.errors import Reason, UnavailableError
 
 _PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
@@ -33,13 +29,13 @@ class TokenRequest:
 
     Attributes:
         public_key: which key, by its value: DER SubjectPublicKeyInfo.
-        payload: what enters the token.
-        prehashed: the payload is a digest (ECDSA, RSA-PSS) and not the message itself (Ed25519).
+        message: what is signed.
+        digest: of the message, as the key's scheme has it (ECDSA, RSA-PSS); None for Ed25519, which takes the whole.
     """
 
     public_key: bytes
-    payload: bytes
-    prehashed: bool
+    message: bytes
+    digest: bytes | None
 
 
 class TokenKeys(Protocol):
@@ -55,7 +51,11 @@ class TokenKeys(Protocol):
         ...
 
     async def sign(self, requests: Sequence[TokenRequest], *, timeout_seconds: float) -> list[bytes]:
-        """One signature for each request, in order: ECDSA as DER, RSA-PSS and Ed25519 raw."""
+        """One signature for each request, in order: ECDSA as DER, RSA-PSS and Ed25519 raw.
+
+        Each was verified with its public key, outside the process that made it. One that is wrong is never given out:
+        UnavailableError, SIGNATURE_INVALID.
+        """
         ...
 
 
@@ -76,40 +76,11 @@ class AuthorisedKey:
 
     def request(self, signed: bytes, sha256: bytes) -> TokenRequest:
         """What the token is asked, to sign these bytes, whose SHA-256 the ledger needed already."""
-        digest = _DIGESTS[self.scheme]
-        if digest is None:
-            return TokenRequest(self.der, signed, prehashed=False)
-        value = sha256 if digest is hashes.SHA256 else hashlib.new(digest.name, signed).digest()
-        return TokenRequest(self.der, value, prehashed=True)
-
-    def verify(self, signature: bytes, request: TokenRequest) -> None:
-        """Checks what the token answered to a request of this key.
-
-        Raises:
-            UnavailableError: the signature is wrong: a fault of the token or on the way to it.
-        """
-        try:
-            self._verify(signature, request.payload)
-        except InvalidSignature as error:
-            raise UnavailableError(
-                f"The token returned a signature of key {self.keyid} that its public key does not verify. Nothing was "
-                "given out. Retry; if it happens again, look at the token.",
-                reason=Reason.SIGNATURE_INVALID,
-                keyid=self.keyid,
-            ) from error
-
-    def _verify(self, signature: bytes, payload: bytes) -> None:
-        digest = _DIGESTS[self.scheme]
-        key = self._public_key
-        if digest is None:
-            assert isinstance(key, ed25519.Ed25519PublicKey)  # _load allows nothing else for this scheme.
-            key.verify(signature, payload)
-        elif isinstance(key, rsa.RSAPublicKey):
-            pss = padding.PSS(padding.MGF1(digest()), salt_length=padding.PSS.AUTO)
-            key.verify(signature, payload, pss, Prehashed(digest()))
-        else:
-            assert isinstance(key, ec.EllipticCurvePublicKey)  # The same.
-            key.verify(signature, payload, ec.ECDSA(Prehashed(digest())))
+        kind = _DIGESTS[self.scheme]
+        if kind is None:
+            return TokenRequest(self.der, signed, None)
+        digest = sha256 if kind is hashes.SHA256 else hashlib.new(kind.name, signed).digest()
+        return TokenRequest(self.der, signed, digest)
 
 
 def can_be_held(key: Key) -> bool:

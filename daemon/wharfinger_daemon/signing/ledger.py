@@ -17,17 +17,19 @@ They hold within one epoch of one repository, and inside one batch as between ba
 ``LedgerState``, a small picture of what is on record, so that every implementation of the port shares them: it loads
 the picture, asks, and writes the outcome, in one durable transaction during which nobody else does.
 
-The picture has *floors*: ``floors[(epoch, role)][name]`` is the version of ``name`` that ``role`` may not go below. A
-role's own name stands for the highest version of itself, whether it was signed here or an operator declared it.
+The picture has *floors*: the floor of ``(epoch, role)`` and ``name`` is the version of ``name`` that ``role`` may not
+go below. A role's own name stands for the highest version of itself, whether it was signed here or an operator declared
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from wharfinger_daemon.audit.leaf import Act, Leaf, LeafReference
 from wharfinger_daemon.errors import CorruptStateError, Reason, RefusedError
 
 
@@ -68,13 +70,24 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class SignatureRecord:
-    """A signature to be recorded for a reserved version, and who asked for it."""
+class Requester:
+    """Who wants a batch signed, and what the request is called: said in the log."""
 
-    reservation: Reservation
-    signature: bytes
     caller: str
     request_id: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A version as it is on record for one key.
+
+    Attributes:
+        leaf: of the log, which says that this key was to sign these bytes.
+        signature: None if none was recorded yet.
+    """
+
+    leaf: LeafReference
+    signature: bytes | None
 
 
 class Ledger(Protocol):
@@ -82,36 +95,40 @@ class Ledger(Protocol):
 
     Raises:
         UnavailableError: from every method, when the record cannot be read or written.
+        OverloadedError: too much waits for the record already.
     """
 
     async def reserve(
-        self, reservations: Sequence[Reservation], *, max_version_jump: int, at: datetime
-    ) -> list[bytes | None]:
-        """Checks all rules for a whole batch and writes its versions down: all of it, durably, or nothing.
-
-        Returns:
-            For each reservation the signature that its key has on record for these bytes, or None.
+        self, reservations: Sequence[Reservation], requester: Requester, *, max_version_jump: int, at: datetime
+    ) -> list[Recorded]:
+        """Checks all rules for a whole batch and writes its versions and their leaves down: all of it, durably, or
+        nothing.
 
         Raises:
             RefusedError: a rule forbids one; ``details["item"]`` is its index. Nothing was written.
         """
         ...
 
-    async def record(self, records: Sequence[SignatureRecord], *, at: datetime) -> list[bytes]:
+    async def record(self, signatures: Sequence[tuple[LeafReference, bytes]], *, synced: bool) -> list[bytes]:
         """Writes signatures of reserved versions down.
+
+        Args:
+            signatures: each with the leaf that ``reserve`` returned for it.
+            synced: whether to wait until they are on the disk. Otherwise they outlive this process at least.
 
         Returns:
             The signatures on record, in order. Where another caller recorded one first, it is that one.
 
         Raises:
-            CorruptStateError: a version was never reserved, or for other bytes. Nothing was written.
+            CorruptStateError: a version was never reserved.
         """
         ...
 
     async def preview(
         self, reservations: Sequence[Reservation], *, max_version_jump: int
     ) -> list[bytes | RefusedError | None]:
-        """What ``reserve`` would say of each, one after another, leaving out those that are refused. Writes nothing."""
+        """What ``reserve`` would say of each, one after another, leaving out those that are refused: the signature on
+        record, if there is one. Writes nothing."""
         ...
 
     async def floors(self, epoch: Epoch) -> Mapping[str, Mapping[str, int]]:
@@ -119,21 +136,48 @@ class Ledger(Protocol):
         ...
 
 
+class Floors:
+    """Floors, and what is to be raised above them: a layer over another one, which stays as it is."""
+
+    def __init__(self, below: Floors | None = None) -> None:
+        self.own: dict[RoleName, dict[str, int]] = {}
+        self._below = below
+
+    def get(self, role: RoleName, name: str) -> int:
+        """The floor; 0 where there is none."""
+        found = self.own.get(role, {}).get(name)
+        if found is not None:
+            return found
+        return 0 if self._below is None else self._below.get(role, name)
+
+    def names(self, role: RoleName) -> Mapping[str, int]:
+        """All floors of a role."""
+        own = self.own.get(role, {})
+        below = {} if self._below is None else self._below.names(role)
+        return {**below, **own} if own and below else own or below
+
+    def raise_to(self, role: RoleName, name: str, version: int) -> None:
+        """Raises a floor; one that is as high already stays."""
+        if version > self.get(role, name):
+            self.own.setdefault(role, {})[name] = version
+
+    def raise_all(self, floors: Floors) -> None:
+        """Takes what another layer raised."""
+        for role, names in floors.own.items():
+            self.own.setdefault(role, {}).update(names)
+
+
 @dataclass
 class LedgerState:
     """What is on record, as far as a batch needs it. ``admit`` moves it forward.
 
     Attributes:
+        floors: what was there, and above it what is raised.
         digests: of the versions in the batch that were used before.
-        floors: of the roles in the batch, as the module says.
-        reserved: what was admitted and is not on record yet.
-        raised: the floors that were raised and are not on record yet.
     """
 
-    digests: dict[tuple[RoleName, int], bytes]
-    floors: dict[RoleName, dict[str, int]]
-    reserved: list[Reservation] = field(default_factory=list)
-    raised: dict[tuple[RoleName, str], int] = field(default_factory=dict)
+    floors: Floors
+    digests: dict[tuple[RoleName, int], bytes] = field(default_factory=dict)
 
     def admit_all(self, reservations: Sequence[Reservation], max_version_jump: int) -> None:
         """Admits a batch.
@@ -156,9 +200,6 @@ class LedgerState:
             return error
         return None
 
-    def _highest_signed(self, epoch: Epoch, role: str) -> int:
-        return self.floors.get((epoch, role), {}).get(role, 0)
-
     def admit(self, reservation: Reservation, max_version_jump: int) -> None:
         """Admits one more version, or finds that it is a replay.
 
@@ -171,24 +212,38 @@ class LedgerState:
             return
         if used is not None:
             raise _refused(reservation, Reason.VERSION_EQUIVOCATION, "was used for other bytes. Use a higher version")
-        floors = self.floors.setdefault(role, {})
-        _check_version(reservation, floors.get(reservation.role, 0), max_version_jump)
-        _check_meta(reservation, floors, self._highest_signed, max_version_jump)
+        _check_version(reservation, self.floors.get(role, reservation.role), max_version_jump)
+        _check_meta(reservation, self.floors, max_version_jump)
         self.digests[role, reservation.version] = reservation.digest
-        self.reserved.append(reservation)
-        for name, version in {**reservation.meta, reservation.role: reservation.version}.items():
-            if version > floors.get(name, 0):
-                floors[name] = version
-                self.raised[role, name] = version
+        self.floors.raise_to(role, reservation.role, reservation.version)
+        for name, version in reservation.meta.items():
+            self.floors.raise_to(role, name, version)
 
 
-def never_reserved(reservation: Reservation) -> CorruptStateError:
+def never_reserved(leaf: LeafReference) -> CorruptStateError:
     """The error of ``Ledger.record`` for a signature without a reservation."""
     return CorruptStateError(
-        f"The ledger has no reservation of version {reservation.version} of '{reservation.role}' for these bytes. It "
-        "was changed from outside. Stop the daemon, and compare the database with its newest copy.",
+        f"The ledger has no reservation with leaf {leaf.index} of the log. It was changed from outside. Stop the "
+        "daemon, and compare the database with its newest copy.",
         reason=Reason.INTERNAL,
-        role=reservation.role,
+    )
+
+
+def signature_leaf(reservation: Reservation, requester: Requester, at: datetime) -> Leaf:
+    """What the log says of a version that a key is about to sign."""
+    return Leaf(
+        Act.SIGNATURE,
+        at,
+        requester.caller,
+        {
+            "request_id": requester.request_id,
+            "repository": reservation.epoch.repository,
+            "epoch": reservation.epoch.number,
+            "role": reservation.role,
+            "version": reservation.version,
+            "digest": reservation.digest.hex(),
+            "keyid": reservation.keyid,
+        },
     )
 
 
@@ -201,19 +256,19 @@ def _check_version(reservation: Reservation, highest: int, max_version_jump: int
         )
 
 
-def _check_meta(
-    reservation: Reservation,
-    floors: Mapping[str, int],
-    highest_signed: Callable[[Epoch, str], int],
-    max_version_jump: int,
-) -> None:
-    for name in floors:
-        if name != reservation.role and name not in reservation.meta:
-            raise _refused(
-                reservation, Reason.META_ROLLBACK, f"does not name '{name}', which an earlier version named", name
-            )
+def _check_meta(reservation: Reservation, floors: Floors, max_version_jump: int) -> None:
+    epoch = reservation.epoch
+    named = floors.names((epoch, reservation.role))
+    left_out = named.keys() - reservation.meta.keys() - {reservation.role}
+    if left_out:
+        name = min(left_out)
+        raise _refused(
+            reservation, Reason.META_ROLLBACK, f"does not name '{name}', which an earlier version named", name
+        )
     for name, version in reservation.meta.items():
-        floor = floors.get(name, 0)
+        floor = named.get(name, 0)
+        if version == floor:
+            continue  # Was admitted before: this is most of a snapshot.
         if version < floor:
             raise _refused(
                 reservation,
@@ -221,7 +276,7 @@ def _check_meta(
                 f"names version {version} of '{name}', and an earlier version named {floor}",
                 name,
             )
-        base = floor if name in reservation.signed_elsewhere else highest_signed(reservation.epoch, name)
+        base = floor if name in reservation.signed_elsewhere else floors.get((epoch, name), name)
         if version > base + max_version_jump:
             raise _refused(
                 reservation,

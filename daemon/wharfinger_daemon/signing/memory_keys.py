@@ -39,14 +39,15 @@ class MemoryKeys:
         self.batches.append(len(requests))
         if not all(request.public_key in self._keys for request in requests):
             raise UnavailableError("A key is not held.", reason=Reason.TOKEN_UNAVAILABLE)
-        return [_signature(self._keys[request.public_key], request.payload) for request in requests]
+        return [_signature(self._keys[request.public_key], request) for request in requests]
 
     def _require_available(self) -> None:
         if not self.available:
             raise UnavailableError("The keys are switched off.", reason=Reason.TOKEN_UNAVAILABLE)
 
 
-def _signature(key: PrivateKey, payload: bytes) -> bytes:
+def _signature(key: PrivateKey, request: TokenRequest) -> bytes:
+    payload = request.message if request.digest is None else request.digest
     match key:
         case ed25519.Ed25519PrivateKey():
             return key.sign(payload)

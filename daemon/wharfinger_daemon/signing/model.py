@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 
 from tuf.api.metadata import SPECIFICATION_VERSION
 
+from wharfinger_daemon.audit.leaf import LeafReference
+
 
 class RoleType(StrEnum):
     """What kind of promise a role makes, and so how long it may last.
@@ -108,6 +110,7 @@ class Signature:
     Attributes:
         signature: as TUF has it before hex encoding (ECDSA: DER).
         replayed: these bytes had been signed with this key before, and this is that signature.
+        leaf: of the audit log, which says so.
     """
 
     keyid: str
@@ -115,6 +118,7 @@ class Signature:
     role: str
     version: int
     replayed: bool
+    leaf: LeafReference
 
 
 @dataclass(frozen=True)

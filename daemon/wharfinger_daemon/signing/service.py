@@ -1,6 +1,6 @@
 """The path that every signature takes.
 
-    batch size → examination (see examination.py) → ledger, durably → token, once → verify → record, durably → reply
+    batch size → examination (see examination.py) → ledger and log, durably → token, once, verified → record → reply
 
 A batch is one decision: the first item that is refused refuses all of it, and then nothing of it is in the ledger. What
 can still fail after the ledger is the token; the same bytes may then be sent again, and so may they when the process
@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from wharfinger_daemon.audit.leaf import LeafReference
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import DeadlineError, InvalidRequestError, Reason, RefusedError, WharfingerError
 from wharfinger_daemon.signing import holdings
-from wharfinger_daemon.signing.examination import ExaminedItem, Examiner, find_repository
-from wharfinger_daemon.signing.keys import TokenKeys, TokenRequest
-from wharfinger_daemon.signing.ledger import Epoch, Ledger, SignatureRecord
+from wharfinger_daemon.signing.examination import ExaminedItem, Examiner
+from wharfinger_daemon.signing.keys import TokenKeys
+from wharfinger_daemon.signing.ledger import Ledger, Recorded, Requester
 from wharfinger_daemon.signing.model import (
     Caller,
     ClaimedVersions,
@@ -35,38 +36,37 @@ from wharfinger_daemon.signing.model import (
     SigningPolicy,
 )
 from wharfinger_daemon.signing.observer import SigningObserver, SilentObserver
-from wharfinger_daemon.signing.trust import TrustedRepository
+from wharfinger_daemon.signing.standing import Moment, Standing
 
 PUBLISHER = "publisher"
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+_SHORT_BYTES = 16 * 1024
+
 _random = random.SystemRandom()
 
 
 class SigningService:
-    """Signs what may be signed.
-
-    The keys in the token are asked for once; a key that is generated later is seen by the next ``SigningService``.
-    """
+    """Signs what may be signed, as things stand at the moment of each request."""
 
     def __init__(
         self,
-        repositories: Sequence[TrustedRepository],
+        standing: Standing,
         ledger: Ledger,
         keys: TokenKeys,
         policy: SigningPolicy,
         clock: Clock,
         observer: SigningObserver | None = None,
     ) -> None:
-        self._repositories: Mapping[str, TrustedRepository] = {one.name: one for one in repositories}
+        self._standing = standing
         self._ledger = ledger
         self._keys = keys
         self._policy = policy
         self._clock = clock
         self._observer = observer or SilentObserver()
-        self._held: frozenset[bytes] | None = None
+        self._asked = False
 
     async def sign(
         self, items: Sequence[SigningItem], *, caller: Caller, request_id: str, timeout_seconds: float
@@ -83,8 +83,8 @@ class SigningService:
         with self._refusals_observed():
             self._require_batch(items)
             examiner = await self._examiner()
-            examined = await asyncio.to_thread(_each, items, lambda item: examiner.examine(item, caller))
-            return await self._sign(examined, caller.name, request_id, remaining)
+            examined = await _away(items, lambda: _each(items, lambda item: examiner.examine(item, caller)))
+            return await self._sign(examined, Requester(caller.name, request_id), remaining, synced=False)
 
     async def sign_prepared(
         self, items: Sequence[PreparedItem], *, request_id: str, timeout_seconds: float
@@ -92,7 +92,8 @@ class SigningService:
         """The same for the publisher in this process, whose facts are believed, so that bins need not be parsed again.
 
         Snapshots, timestamps and one bin of the batch, chosen at random, are read in full nevertheless. The batch may
-        be of any size.
+        be of any size. The signatures are on the disk before they are returned, because what holds them will be: the
+        same bytes must have the same signatures after a failure of power, too.
 
         Raises:
             CorruptStateError: bytes that were read do not say what their facts say.
@@ -102,7 +103,7 @@ class SigningService:
         with self._refusals_observed():
             examiner = await self._examiner()
             examined = await asyncio.to_thread(_examine_prepared, examiner, items)
-            return await self._sign(examined, PUBLISHER, request_id, remaining)
+            return await self._sign(examined, Requester(PUBLISHER, request_id), remaining, synced=True)
 
     async def lint(self, items: Sequence[SigningItem], *, caller: Caller) -> list[LintResult]:
         """What ``sign`` would say of each item. Changes nothing and asks the token for nothing but its keys.
@@ -113,7 +114,7 @@ class SigningService:
         """
         self._require_batch(items)
         examiner = await self._examiner()
-        linted = await asyncio.to_thread(lambda: [_lint_one(examiner, item, caller) for item in items])
+        linted = await _away(items, lambda: [_lint_one(examiner, item, caller) for item in items])
         passed = [one for one in linted if isinstance(one, ExaminedItem)]
         answers = iter(
             await self._ledger.preview(
@@ -128,7 +129,8 @@ class SigningService:
         Raises:
             NotFoundError: there is no such repository.
         """
-        return holdings.held_keys(find_repository(self._repositories, repository), await self._held_keys())
+        moment = await self._moment()
+        return holdings.held_keys(moment.repository(repository), moment.held)
 
     async def verify_keys_held(self) -> None:
         """For the start: every online role of every repository can be signed with the token.
@@ -137,8 +139,9 @@ class SigningService:
             StartupError: KEY_MISMATCH.
             UnavailableError: the token does not answer.
         """
-        for repository in self._repositories.values():
-            holdings.require_keys_held(repository, await self._held_keys())
+        moment = await self._moment()
+        for repository in moment.repositories.values():
+            holdings.require_keys_held(repository, moment.held)
 
     async def verify_ledger(self, repository: str, published: Mapping[str, int]) -> None:
         """For the start: the ledger knows every version that was published, so that none can be used again.
@@ -149,7 +152,7 @@ class SigningService:
         Raises:
             StartupError: LEDGER_MISSING, LEDGER_BEHIND or REPOSITORY_INVALID.
         """
-        trusted = find_repository(self._repositories, repository)
+        trusted = self._standing.now.repository(repository)
         holdings.require_ledger(trusted, await self._ledger.floors(trusted.epoch), published)
 
     async def claimed_versions(self, repository: str) -> Mapping[str, ClaimedVersions]:
@@ -158,54 +161,61 @@ class SigningService:
         Raises:
             NotFoundError: there is no such repository.
         """
-        trusted = find_repository(self._repositories, repository)
+        trusted = self._standing.now.repository(repository)
         return holdings.claimed_versions(await self._ledger.floors(trusted.epoch))
 
+    async def refresh_held_keys(self) -> frozenset[bytes]:
+        """Asks the token which keys it holds now: one that was generated meanwhile can be used from then on.
+
+        Returns:
+            All of them, as DER SubjectPublicKeyInfo.
+
+        Raises:
+            UnavailableError: the token does not answer. What it held before still counts.
+        """
+        held = await self._keys.public_keys()
+        self._standing.hold(held)
+        self._asked = True
+        return held
+
     async def _sign(
-        self, examined: Sequence[ExaminedItem], caller: str, request_id: str, remaining: Callable[[], float]
+        self, examined: Sequence[ExaminedItem], requester: Requester, remaining: Callable[[], float], *, synced: bool
     ) -> list[Signature]:
         remaining()
         recorded = await self._ledger.reserve(
             [one.reservation for one in examined],
+            requester,
             max_version_jump=self._policy.max_version_jump,
             at=self._clock.now(),
         )
         # A batch may hold the same item twice: it is signed once.
-        fresh = {_key(one): one for one, known in zip(examined, recorded, strict=True) if known is None}
-        made = dict(zip(fresh, await self._make(list(fresh.values()), caller, request_id, remaining), strict=True))
+        fresh = {known.leaf: one for one, known in zip(examined, recorded, strict=True) if known.signature is None}
+        made: dict[LeafReference, bytes] = {}
+        if fresh:
+            requests = [one.key.request(one.signed, one.reservation.digest) for one in fresh.values()]
+            signatures = await self._keys.sign(requests, timeout_seconds=remaining())
+            kept = await self._ledger.record(list(zip(fresh, signatures, strict=True)), synced=synced)
+            made = dict(zip(fresh, kept, strict=True))
         self._observe(examined, recorded)
         return [
             Signature(
                 keyid=one.key.keyid,
-                signature=made[_key(one)] if known is None else known,
+                signature=made[known.leaf] if known.signature is None else known.signature,
                 role=one.reservation.role,
                 version=one.reservation.version,
-                replayed=known is not None,
+                replayed=known.signature is not None,
+                leaf=known.leaf,
             )
             for one, known in zip(examined, recorded, strict=True)
         ]
 
-    async def _make(
-        self, items: Sequence[ExaminedItem], caller: str, request_id: str, remaining: Callable[[], float]
-    ) -> list[bytes]:
-        if not items:
-            return []
-        requests = [one.key.request(one.signed, one.reservation.digest) for one in items]
-        made = await self._keys.sign(requests, timeout_seconds=remaining())
-        await asyncio.to_thread(_verify_all, items, requests, made)
-        records = [
-            SignatureRecord(one.reservation, signature, caller, request_id)
-            for one, signature in zip(items, made, strict=True)
-        ]
-        return await self._ledger.record(records, at=self._clock.now())
-
     async def _examiner(self) -> Examiner:
-        return Examiner(self._repositories, self._policy, self._clock, await self._held_keys())
+        return Examiner(await self._moment(), self._policy, self._clock)
 
-    async def _held_keys(self) -> frozenset[bytes]:
-        if self._held is None:
-            self._held = await self._keys.public_keys()
-        return self._held
+    async def _moment(self) -> Moment:
+        if not self._asked:
+            await self.refresh_held_keys()
+        return self._standing.now
 
     def _require_batch(self, items: Sequence[SigningItem]) -> None:
         if not items:
@@ -217,9 +227,10 @@ class SigningService:
                 reason=Reason.BATCH_TOO_LARGE,
             )
 
-    def _observe(self, examined: Sequence[ExaminedItem], recorded: Sequence[bytes | None]) -> None:
+    def _observe(self, examined: Sequence[ExaminedItem], recorded: Sequence[Recorded]) -> None:
         pairs = zip(examined, recorded, strict=True)
-        for (role_type, replayed), count in Counter((one.role_type, known is not None) for one, known in pairs).items():
+        kinds = Counter((one.role_type, known.signature is not None) for one, known in pairs)
+        for (role_type, replayed), count in kinds.items():
             self._observer.signed(role_type, count, replayed=replayed)
 
     @contextmanager
@@ -229,6 +240,13 @@ class SigningService:
         except WharfingerError as error:
             self._observer.refused(error.reason)
             raise
+
+
+async def _away(items: Sequence[SigningItem], work: Callable[[], R]) -> R:
+    """Does long work on a thread; for short work that would cost more than the work itself."""
+    if sum(len(item.signed) for item in items) < _SHORT_BYTES:
+        return work()
+    return await asyncio.to_thread(work)
 
 
 def _each(items: Sequence[T], examine: Callable[[T], R]) -> list[R]:
@@ -271,15 +289,6 @@ def _linted(item: ExaminedItem, answer: bytes | RefusedError | None) -> LintResu
     if isinstance(answer, RefusedError):
         return LintResult(reason=answer.reason, message=answer.message, role=role, version=version)
     return LintResult(keyid=item.key.keyid, role=role, version=version, already_signed=answer is not None)
-
-
-def _verify_all(items: Sequence[ExaminedItem], requests: Sequence[TokenRequest], made: Sequence[bytes]) -> None:
-    for item, request, signature in zip(items, requests, made, strict=True):
-        item.key.verify(signature, request)
-
-
-def _key(item: ExaminedItem) -> tuple[Epoch, str, int, str]:
-    return item.reservation.epoch, item.reservation.role, item.reservation.version, item.key.keyid
 
 
 def _deadline(timeout_seconds: float) -> Callable[[], float]:

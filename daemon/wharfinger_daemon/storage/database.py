@@ -7,8 +7,11 @@ disk (``synchronous=FULL``). PostgreSQL runs them on a small pool.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -31,9 +34,18 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        is_sqlite = self._engine.dialect.name == "sqlite"
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._file = self._engine.url.database if self._is_sqlite else None
+        self._identity: tuple[int, int] | None = None
+        # Some statements go to the driver as they are, so its own errors come through too.
+        self._driver_errors = (DBAPIError, self._engine.dialect.loaded_dbapi.Error)
+        # SQLite lets one writer in at a time, and makes the others wait by sleeping and trying again.
+        self._turn: AbstractContextManager[object] = threading.Lock() if self._is_sqlite else nullcontext()
+        self._closing: list[Callable[[], None]] = []
+        self._local = threading.local()
+        self._connections: list[Connection] = []
         self._threads = ThreadPoolExecutor(
-            max_workers=1 if is_sqlite else _POSTGRESQL_CONNECTIONS, thread_name_prefix="database"
+            max_workers=1 if self._is_sqlite else _POSTGRESQL_CONNECTIONS, thread_name_prefix="database"
         )
 
     @property
@@ -48,14 +60,33 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.run_blocking, work)
 
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Has something done before the connections are closed, such as ending a thread that uses them."""
+        self._closing.append(work)
+
     def run_blocking(self, work: Callable[[Connection], T]) -> T:
         """The same on the calling thread, for programs without an event loop."""
+        with self.transaction() as connection:
+            return work(connection)
+
+    @contextmanager
+    def transaction(self, *, synced: bool = True) -> Iterator[Connection]:
+        """A transaction on the calling thread, which commits unless the block raises.
+
+        Args:
+            synced: whether to wait until what is committed is on the disk. Otherwise it outlives this process, and a
+                failure of power may lose it; the next synced transaction makes it durable too.
+        """
         try:
-            with self._engine.begin() as connection:
-                return work(connection)
-        except DBAPIError as error:
+            connection = self._connection()
+            if self._is_sqlite:
+                self._require_same_file()
+            with self._turn, _synchronous(connection, synced), connection.begin():
+                yield connection
+        except self._driver_errors as error:
             raise UnavailableError(
-                f"The database does not answer as it should: {error.orig}. Look at the disk or the server, then retry.",
+                f"The database does not answer as it should: {getattr(error, 'orig', error)}. Look at the disk or the "
+                "server, then retry.",
                 reason=Reason.DATABASE_UNAVAILABLE,
             ) from error
         except SQLAlchemyError as error:
@@ -63,10 +94,60 @@ class Database:
                 f"The database failed: {error}. Retry.", reason=Reason.DATABASE_UNAVAILABLE
             ) from error
 
+    def _connection(self) -> Connection:
+        """This thread's connection. It is kept: to take one from the pool costs as much as a small transaction."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.closed or connection.invalidated:
+            connection = self._local.connection = self._engine.connect()
+            self._connections.append(connection)
+        return connection
+
+    def _require_same_file(self) -> None:
+        # SQLite goes on writing into a file that was moved away or removed, and after a restart all that would be gone.
+        if not self._file:
+            return
+        try:
+            state = Path(self._file).stat()
+        except OSError as error:
+            raise _moved(self._file) from error
+        identity = (state.st_dev, state.st_ino)
+        self._identity = self._identity or identity
+        if identity != self._identity:
+            raise _moved(self._file)
+
     def close(self) -> None:
         """Waits for running transactions and closes all connections."""
+        for work in self._closing:
+            work()
         self._threads.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
         self._engine.dispose()
+
+
+def _moved(file: str) -> UnavailableError:
+    return UnavailableError(
+        f"The database file {file} was moved, removed or replaced under the running daemon, so nothing is written any "
+        "more. Stop the daemon, put the file back, and start again.",
+        reason=Reason.DATABASE_UNAVAILABLE,
+    )
+
+
+@contextmanager
+def _synchronous(connection: Connection, synced: bool) -> Iterator[None]:
+    if synced:
+        yield
+        return
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            cursor.execute("PRAGMA synchronous = FULL")
+    finally:
+        cursor.close()
 
 
 def _engine(url: str) -> Engine:
@@ -90,4 +171,6 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock at once, so that two processes cannot both read and then fail to upgrade.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    driver = connection.connection.dbapi_connection
+    assert driver is not None  # It has just begun to be used.
+    driver.cursor().execute("BEGIN IMMEDIATE")

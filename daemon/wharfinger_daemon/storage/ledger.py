@@ -1,239 +1,252 @@
-"""The ledger in the database. The rules are ``signing.ledger``'s; here they are run inside transactions.
+"""The ledger in the database. The rules are ``signing.ledger``'s; here they are run inside the journal's transactions.
 
-Transactions that reserve must run one after another, or two could both find a version unused. SQLite's do (see
-``database.py``), and across processes too, because they take the write lock before they read.
+Transactions that reserve run one after another, or two could both find a version unused: the journal's do, and SQLite's
+take the write lock before they read. Floors are remembered between them, for as long as nobody else changes the
+database; entries are read only for versions that are not above their floor, which are replays or refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import BigInteger, Connection, Select, String, and_, bindparam, column, insert, select, update, values
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Insert,
+    Select,
+    String,
+    and_,
+    bindparam,
+    column,
+    insert,
+    select,
+    update,
+    values,
+)
+from sqlalchemy.dialects import sqlite
 
+from wharfinger_daemon.audit.leaf import LeafReference
 from wharfinger_daemon.errors import RefusedError
 from wharfinger_daemon.signing.ledger import (
     Epoch,
+    Floors,
     LedgerState,
+    Recorded,
+    Requester,
     Reservation,
     RoleName,
-    SignatureRecord,
     never_reserved,
+    signature_leaf,
 )
-from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.schema import ledger_entries, ledger_floors, ledger_signatures
+from wharfinger_daemon.storage.journal import Journal, JournalTransaction
+from wharfinger_daemon.storage.schema import audit_leaves, ledger_entries, ledger_floors, ledger_signatures
 
 _ENTRIES_AT_ONCE = 400  # SQLite's oldest limit on the parameters of one statement is 999, and each takes two.
 
+_ENTRY, _SIGNATURE = insert(ledger_entries), insert(ledger_signatures)
+_FLOOR_INSERT = sqlite.insert(ledger_floors)
+_FLOOR: Insert = _FLOOR_INSERT.on_conflict_do_update(
+    index_elements=list(ledger_floors.primary_key), set_={"version": _FLOOR_INSERT.excluded.version}
+)
+MADE = (
+    update(ledger_signatures)
+    .where(ledger_signatures.c.leaf == bindparam("of_leaf"), ledger_signatures.c.signature.is_(None))
+    .values(signature=bindparam("made"))
+)
+
+_Version = tuple[RoleName, int]
+
 
 @dataclass
-class _Recorded:
-    """What is on record of the versions in a batch."""
+class _Known:
+    """What is on record of some versions, and of the keys that signed them."""
 
-    entries: dict[tuple[RoleName, int], tuple[int, bytes]]
-    signatures: dict[tuple[RoleName, int, str], bytes]
+    entries: dict[_Version, tuple[int, bytes]] = field(default_factory=dict)
+    by_key: dict[tuple[_Version, str], Recorded] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[_Version, bytes]:
+        return {version: digest for version, (_, digest) in self.entries.items()}
 
     def signature(self, reservation: Reservation) -> bytes | None:
-        return self.signatures.get((_role(reservation), reservation.version, reservation.keyid))
+        recorded = self.by_key.get((_version(reservation), reservation.keyid))
+        return None if recorded is None else recorded.signature
 
 
 class SqlLedger:
     """Implements ``Ledger``."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._floors = Floors()
+        self._epochs: set[Epoch] = set()
+        self._generation = 0
 
     async def reserve(
-        self, reservations: Sequence[Reservation], *, max_version_jump: int, at: datetime
-    ) -> list[bytes | None]:
-        def work(connection: Connection) -> list[bytes | None]:
-            recorded = _recorded(connection, reservations)
-            state, stored = _state(connection, reservations, recorded)
-            state.admit_all(reservations, max_version_jump)
-            _write_entries(connection, state.reserved, at)
-            _write_floors(connection, state.raised, stored)
-            return [recorded.signature(reservation) for reservation in reservations]
+        self, reservations: Sequence[Reservation], requester: Requester, *, max_version_jump: int, at: datetime
+    ) -> list[Recorded]:
+        def work(transaction: JournalTransaction) -> list[Recorded]:
+            shared = self._shared_floors(transaction, reservations)
+            floors = Floors(shared)
+            known = _known(transaction, _used(reservations, shared))
+            LedgerState(floors, known.digests).admit_all(reservations, max_version_jump)
+            recorded = [_enter(transaction, known, reservation, requester, at) for reservation in reservations]
+            for (epoch, role), names in floors.own.items():
+                for name, version in names.items():
+                    transaction.add(_FLOOR, (epoch.repository, epoch.number, role, name, version))
+            shared.raise_all(floors)
+            return recorded
 
-        return await self._database.run(work)
+        return await self._journal.share(work)
 
-    async def record(self, records: Sequence[SignatureRecord], *, at: datetime) -> list[bytes]:
-        def work(connection: Connection) -> list[bytes]:
-            recorded = _recorded(connection, [record.reservation for record in records])
-            rows = []
-            for record in records:
-                reservation = record.reservation
-                role = _role(reservation)
-                entry, digest = recorded.entries.get((role, reservation.version), (0, b""))
-                if digest != reservation.digest:
-                    raise never_reserved(reservation)
-                if recorded.signature(reservation) is None:
-                    recorded.signatures[role, reservation.version, reservation.keyid] = record.signature
-                    rows.append(_signature_row(entry, record, at))
-            if rows:
-                connection.execute(insert(ledger_signatures), rows)
-            return [
-                recorded.signatures[_role(one.reservation), one.reservation.version, one.reservation.keyid]
-                for one in records
-            ]
+    async def record(self, signatures: Sequence[tuple[LeafReference, bytes]], *, synced: bool) -> list[bytes]:
+        def work(transaction: JournalTransaction) -> list[bytes]:
+            if not signatures:
+                return []
+            transaction.flush()
+            rows = [(signature, leaf.index) for leaf, signature in signatures]
+            if transaction.execute_many(MADE, rows) == len(rows):
+                return [signature for _, signature in signatures]
+            return _on_record(transaction.connection, [leaf for leaf, _ in signatures])
 
-        return await self._database.run(work)
+        return await self._journal.share(work, synced=synced)
 
     async def preview(
         self, reservations: Sequence[Reservation], *, max_version_jump: int
     ) -> list[bytes | RefusedError | None]:
-        def work(connection: Connection) -> list[bytes | RefusedError | None]:
-            recorded = _recorded(connection, reservations)
-            state, _ = _state(connection, reservations, recorded)
-            return [
-                state.refusal(reservation, max_version_jump) or recorded.signature(reservation)
-                for reservation in reservations
-            ]
+        def work(transaction: JournalTransaction) -> list[bytes | RefusedError | None]:
+            shared = self._shared_floors(transaction, reservations)
+            known = _known(transaction, _used(reservations, shared))
+            state = LedgerState(Floors(shared), known.digests)
+            return [state.refusal(one, max_version_jump) or known.signature(one) for one in reservations]
 
-        return await self._database.run(work)
+        return await self._journal.share(work, synced=False)
 
     async def floors(self, epoch: Epoch) -> Mapping[str, Mapping[str, int]]:
-        def work(connection: Connection) -> Mapping[str, Mapping[str, int]]:
-            floors: dict[str, dict[str, int]] = {}
-            for role, name, version in connection.execute(_floors_of(epoch)):
-                floors.setdefault(role, {})[name] = version
-            return floors
+        def work(transaction: JournalTransaction) -> Mapping[str, Mapping[str, int]]:
+            transaction.flush()
+            return {role: names for (_, role), names in _read_floors(transaction.connection, epoch).items()}
 
-        return await self._database.run(work)
+        return await self._journal.share(work, synced=False)
+
+    def _shared_floors(self, transaction: JournalTransaction, reservations: Iterable[Reservation]) -> Floors:
+        """The floors as this transaction has raised them so far, above those that are remembered."""
+        shared = transaction.keep.get(self)
+        if shared is None:
+            if transaction.generation != self._generation:
+                self._generation, self._floors, self._epochs = transaction.generation, Floors(), set()
+            shared = transaction.keep[self] = Floors(self._floors)
+            transaction.on_commit(lambda: self._floors.raise_all(shared))
+        assert isinstance(shared, Floors)  # Nobody else keeps anything under this owner.
+        for epoch in {one.epoch for one in reservations} - self._epochs:
+            transaction.flush()
+            self._floors.own.update(_read_floors(transaction.connection, epoch))
+            self._epochs.add(epoch)
+        return shared
 
 
-def _role(reservation: Reservation) -> RoleName:
-    return reservation.epoch, reservation.role
+def _used(reservations: Iterable[Reservation], floors: Floors) -> list[Reservation]:
+    """Those whose version may have been used: only above its highest one is a role certainly fresh."""
+    return [one for one in reservations if one.version <= floors.get((one.epoch, one.role), one.role)]
 
 
-def _floors_of(epoch: Epoch) -> Select[str, str, int]:
-    floors = ledger_floors.c
-    return select(floors.role, floors.name, floors.version).where(
-        floors.repository == epoch.repository, floors.epoch == epoch.number
-    )
+def _enter(
+    transaction: JournalTransaction, known: _Known, reservation: Reservation, requester: Requester, at: datetime
+) -> Recorded:
+    """The record of a reservation that was admitted, made if it is new."""
+    version = _version(reservation)
+    recorded = known.by_key.get((version, reservation.keyid))
+    if recorded is not None:
+        return recorded
+    leaf = transaction.log(signature_leaf(reservation, requester, at))
+    if version not in known.entries:
+        known.entries[version] = (leaf.index, reservation.digest)
+        epoch = reservation.epoch
+        row = (leaf.index, epoch.repository, epoch.number, reservation.role, reservation.version, reservation.digest)
+        transaction.add(_ENTRY, row)
+    transaction.add(_SIGNATURE, (leaf.index, known.entries[version][0], reservation.keyid, None))
+    # The same item may stand twice in a batch.
+    recorded = known.by_key[version, reservation.keyid] = Recorded(leaf, None)
+    return recorded
+
+
+def _known(transaction: JournalTransaction, reservations: Sequence[Reservation]) -> _Known:
+    known = _Known()
+    if not reservations:
+        return known
+    transaction.flush()
+    for epoch, versions in _by_epoch(reservations):
+        for entry, role, number, digest, keyid, leaf, leaf_hash, signature in transaction.connection.execute(
+            _entries_of(epoch, versions)
+        ):
+            version = ((epoch, role), number)
+            known.entries[version] = (entry, digest)
+            known.by_key[version, keyid] = Recorded(LeafReference(leaf, leaf_hash), signature)
+    return known
 
 
 def _by_epoch(reservations: Iterable[Reservation]) -> Iterator[tuple[Epoch, list[tuple[str, int]]]]:
-    """The distinct roles and versions of each epoch, in portions that one statement can take."""
-
-    def order(epoch: Epoch) -> tuple[str, int]:
-        return epoch.repository, epoch.number
-
-    wanted = {(one.epoch, one.role, one.version) for one in reservations}
-    ordered = sorted(wanted, key=lambda one: (order(one[0]), one[1], one[2]))
-    for epoch, members in groupby(ordered, key=lambda one: one[0]):
-        versions = [(role, version) for _, role, version in members]
+    wanted = sorted(
+        {(one.epoch.repository, one.epoch.number, one.role, one.version) for one in reservations},
+    )
+    for (repository, number), group in groupby(wanted, key=lambda one: one[:2]):
+        versions = [(role, version) for _, _, role, version in group]
         for start in range(0, len(versions), _ENTRIES_AT_ONCE):
-            yield epoch, versions[start : start + _ENTRIES_AT_ONCE]
+            yield Epoch(repository, number), versions[start : start + _ENTRIES_AT_ONCE]
 
 
-def _entries_of(epoch: Epoch, versions: Sequence[tuple[str, int]]) -> Select[int, str, int, bytes, str, bytes]:
-    """Entries and their signatures; without a signature the last two columns are null."""
-    entries = ledger_entries.c
+def _entries_of(
+    epoch: Epoch, versions: Sequence[tuple[str, int]]
+) -> Select[int, str, int, bytes, str, int, bytes, bytes | None]:
+    """Entries, and what each key was asked to sign of them: there is one at least, written with the entry."""
+    entries, signatures = ledger_entries.c, ledger_signatures.c
     # A join finds each entry through the index. For "(role, version) IN (…)" SQLite reads all entries of the epoch.
     wanted = values(column("role", String), column("version", BigInteger), name="wanted").data(versions).cte("wanted")
     return (
         select(
-            entries.id,
+            entries.leaf,
             entries.role,
             entries.version,
             entries.digest,
-            ledger_signatures.c.keyid,
-            ledger_signatures.c.signature,
+            signatures.keyid,
+            signatures.leaf,
+            audit_leaves.c.hash,
+            signatures.signature,
         )
         .select_from(wanted)
         .join(ledger_entries, and_(entries.role == wanted.c.role, entries.version == wanted.c.version))
-        .outerjoin(ledger_signatures, ledger_signatures.c.entry_id == entries.id)
+        .join(ledger_signatures, signatures.entry == entries.leaf)
+        .join(audit_leaves, audit_leaves.c.position == signatures.leaf)
         .where(entries.repository == epoch.repository, entries.epoch == epoch.number)
     )
 
 
-def _recorded(connection: Connection, reservations: Iterable[Reservation]) -> _Recorded:
-    recorded = _Recorded({}, {})
-    for epoch, versions in _by_epoch(reservations):
-        query = _entries_of(epoch, versions)
-        for entry, role, version, digest, keyid, signature in connection.execute(query):
-            recorded.entries[(epoch, role), version] = (entry, digest)
-            if keyid is not None:
-                recorded.signatures[(epoch, role), version, keyid] = signature
-    return recorded
+def _on_record(connection: Connection, leaves: Sequence[LeafReference]) -> list[bytes]:
+    columns = ledger_signatures.c
+    found: dict[int, bytes] = {}
+    for start in range(0, len(leaves), _ENTRIES_AT_ONCE):
+        part = [leaf.index for leaf in leaves[start : start + _ENTRIES_AT_ONCE]]
+        query = select(columns.leaf, columns.signature).where(columns.leaf.in_(part), columns.signature.is_not(None))
+        found.update((leaf, signature) for leaf, signature in connection.execute(query))
+    for leaf in leaves:
+        if leaf.index not in found:
+            raise never_reserved(leaf)
+    return [found[leaf.index] for leaf in leaves]
 
 
-def _state(
-    connection: Connection, reservations: Sequence[Reservation], recorded: _Recorded
-) -> tuple[LedgerState, set[tuple[RoleName, str]]]:
-    """The picture for the rules, and which floors have a row."""
+def _read_floors(connection: Connection, epoch: Epoch) -> dict[RoleName, dict[str, int]]:
+    columns = ledger_floors.c
+    query = select(columns.role, columns.name, columns.version).where(
+        columns.repository == epoch.repository, columns.epoch == epoch.number
+    )
     floors: dict[RoleName, dict[str, int]] = {}
-    for epoch, versions in _by_epoch(reservations):
-        query = _floors_of(epoch).where(ledger_floors.c.role.in_({role for role, _ in versions}))
-        for role, name, version in connection.execute(query):
-            floors.setdefault((epoch, role), {})[name] = version
-    named = {(one.epoch, name) for one in reservations for name in one.meta}
-    for epoch in {epoch for epoch, _ in named}:
-        own = _floors_of(epoch).where(ledger_floors.c.name == ledger_floors.c.role)
-        for role, name, version in connection.execute(own):
-            if (epoch, role) in named:
-                floors.setdefault((epoch, role), {})[name] = version
-    stored = {(role, name) for role, names in floors.items() for name in names}
-    digests = {version: digest for version, (_, digest) in recorded.entries.items()}
-    return LedgerState(digests, floors), stored
+    for role, name, version in connection.execute(query):
+        floors.setdefault((epoch, role), {})[name] = version
+    return floors
 
 
-def _write_entries(connection: Connection, reservations: Iterable[Reservation], at: datetime) -> None:
-    rows = [
-        {
-            "repository": reservation.epoch.repository,
-            "epoch": reservation.epoch.number,
-            "role": reservation.role,
-            "version": reservation.version,
-            "digest": reservation.digest,
-            "recorded_at": at,
-        }
-        for reservation in reservations
-    ]
-    if rows:
-        connection.execute(insert(ledger_entries), rows)
-
-
-def _write_floors(
-    connection: Connection, raised: Mapping[tuple[RoleName, str], int], stored: set[tuple[RoleName, str]]
-) -> None:
-    floors = ledger_floors.c
-    rows = {
-        (role, name): {
-            "of_repository": role[0].repository,
-            "of_epoch": role[0].number,
-            "of_role": role[1],
-            "of_name": name,
-            "version": version,
-        }
-        for (role, name), version in raised.items()
-    }
-    higher = [row for key, row in rows.items() if key in stored]
-    new = [
-        {key.removeprefix("of_"): value for key, value in row.items()} for of, row in rows.items() if of not in stored
-    ]
-    if higher:
-        connection.execute(
-            update(ledger_floors).where(
-                floors.repository == bindparam("of_repository"),
-                floors.epoch == bindparam("of_epoch"),
-                floors.role == bindparam("of_role"),
-                floors.name == bindparam("of_name"),
-            ),
-            higher,
-        )
-    if new:
-        connection.execute(insert(ledger_floors), new)
-
-
-def _signature_row(entry: int, record: SignatureRecord, at: datetime) -> dict[str, object]:
-    return {
-        "entry_id": entry,
-        "keyid": record.reservation.keyid,
-        "signature": record.signature,
-        "caller": record.caller,
-        "request_id": record.request_id,
-        "signed_at": at,
-    }
+def _version(reservation: Reservation) -> _Version:
+    return (reservation.epoch, reservation.role), reservation.version

@@ -53,33 +53,69 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+# ---- The audit log: an RFC 6962 Merkle tree --------------------------------------------------------------------------
+# One log for a database. ``origin`` names it in checkpoints; a log that is begun anew has another.
+audit_logs = Table(
+    "audit_logs",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("origin", String(255), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+# ``position`` is the leaf's index, from 0, without gaps. ``data`` is canonical JSON.
+audit_leaves = Table(
+    "audit_leaves",
+    metadata,
+    Column("position", _Serial, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+# The hash of every complete subtree of 2**level leaves, for the levels 8, 16, 24, …: the others are computed from them.
+audit_nodes = Table(
+    "audit_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+# ``note`` is the signed note of C2SP tlog-checkpoint.
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("size", _Serial, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary(32), nullable=False),
+    Column("note", LargeBinary, nullable=False),
+    Column("signed_at", UtcDateTime, nullable=False),
+)
+
 # ---- Signing: what was promised to the world -------------------------------------------------------------------------
 # A row of ledger_entries is durable before the token is asked. ``repository`` is the repository's identity: the
 # hexadecimal SHA-256 of its trusted root 1.
 ledger_entries = Table(
     "ledger_entries",
     metadata,
-    Column("id", _Serial, primary_key=True),
+    # The leaf of the first signature of this version: it was written in the same transaction.
+    Column("leaf", ForeignKey(audit_leaves.c.position), primary_key=True, autoincrement=False),
     Column("repository", String(64), nullable=False),
     Column("epoch", Integer, nullable=False),
     Column("role", String(255), nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
-    Column("recorded_at", UtcDateTime, nullable=False),
     UniqueConstraint("repository", "epoch", "role", "version"),
 )
 
+# One for each key that was to sign a version; the signature comes when the token has made it.
 ledger_signatures = Table(
     "ledger_signatures",
     metadata,
-    Column("id", _Serial, primary_key=True),
-    Column("entry_id", ForeignKey(ledger_entries.c.id), nullable=False),
+    Column("leaf", ForeignKey(audit_leaves.c.position), primary_key=True, autoincrement=False),
+    Column("entry", ForeignKey(ledger_entries.c.leaf), nullable=False),
     Column("keyid", String(64), nullable=False),
-    Column("signature", LargeBinary, nullable=False),
-    Column("caller", String(255), nullable=False),
-    Column("request_id", String(64), nullable=False),
-    Column("signed_at", UtcDateTime, nullable=False),
-    UniqueConstraint("entry_id", "keyid"),
+    Column("signature", LargeBinary),
+    UniqueConstraint("entry", "keyid"),
 )
 
 # The versions that a signed snapshot or timestamp named: none may ever be named lower, or left out, again.
@@ -91,6 +127,47 @@ ledger_floors = Table(
     Column("role", String(255), primary_key=True),
     Column("name", String(255), primary_key=True),
     Column("version", BigInteger, nullable=False),
+)
+
+# The newest epoch of each repository; without a row it is the first.
+ledger_epochs = Table(
+    "ledger_epochs",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("root_version", BigInteger, nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+)
+
+# ---- Keys ------------------------------------------------------------------------------------------------------------
+# The life of each key of a line. ``public_key`` is a DER SubjectPublicKeyInfo.
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("keyid", String(64), primary_key=True),
+    Column("line", String(63), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("label", String(128), nullable=False),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("keytype", String(32), nullable=False),
+    Column("scheme", String(64), nullable=False),
+    Column("generated_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    Column("activated_at", UtcDateTime),
+    Column("retired_at", UtcDateTime),
+    Column("destroyed_at", UtcDateTime),
+    Index(None, "repository", "line", "state"),
+)
+
+# While a row is there, nothing is signed for the repository.
+signing_suspensions = Table(
+    "signing_suspensions",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("caller", String(255), nullable=False),
+    Column("since", UtcDateTime, nullable=False),
 )
 
 # ---- Metadata: the rows are the truth, published files their image ---------------------------------------------------
@@ -114,6 +191,8 @@ metadata_roles = Table(
     Column("role", String(255), primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("expires", UtcDateTime, nullable=False),
+    # Of the key that the version was signed with, once it was published; empty before, and for offline roles.
+    Column("keyid", String(64), nullable=False, server_default=""),
     Index(None, "repository", "expires"),
 )
 

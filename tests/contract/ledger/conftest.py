@@ -7,6 +7,7 @@ import pytest
 from wharfinger_daemon.signing.ledger import Epoch, Reservation
 from wharfinger_daemon.signing.memory_ledger import MemoryLedger
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.migrate import upgrade
 
@@ -23,7 +24,7 @@ def database(tmp_path):
 def ledger(request):
     if request.param == "memory":
         return MemoryLedger()
-    return SqlLedger(request.getfixturevalue("database"))
+    return SqlLedger(Journal(request.getfixturevalue("database")))
 
 
 @pytest.fixture

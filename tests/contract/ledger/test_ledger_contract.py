@@ -4,26 +4,38 @@ import asyncio
 
 import pytest
 
+from wharfinger_daemon.audit.leaf import LeafReference
 from wharfinger_daemon.errors import CorruptStateError, Reason, RefusedError
-from wharfinger_daemon.signing.ledger import Epoch, SignatureRecord
+from wharfinger_daemon.signing.ledger import Epoch, Requester
 
 JUMP = 10
 EPOCH = Epoch("a" * 64)
 
 
 @pytest.fixture
-def reserve(ledger, at):
+def enter(ledger, at):
+    """Reserves, and returns leaves with the signatures on record."""
+
+    async def enter(*reservations):
+        requester = Requester("warehouse", "request")
+        return await ledger.reserve(reservations, requester, max_version_jump=JUMP, at=at)
+
+    return enter
+
+
+@pytest.fixture
+def reserve(enter):
     async def reserve(*reservations):
-        return await ledger.reserve(reservations, max_version_jump=JUMP, at=at)
+        return [recorded.signature for recorded in await enter(*reservations)]
 
     return reserve
 
 
 @pytest.fixture
-def record(ledger, at):
-    async def record(*pairs):
-        records = [SignatureRecord(one, signature, "warehouse", "request") for one, signature in pairs]
-        return await ledger.record(records, at=at)
+def record(ledger, enter):
+    async def record(*pairs, synced=True):
+        leaves = [recorded.leaf for recorded in await enter(*(reservation for reservation, _ in pairs))]
+        return await ledger.record(list(zip(leaves, (made for _, made in pairs), strict=True)), synced=synced)
 
     return record
 
@@ -147,14 +159,50 @@ async def test_preview_says_what_reserve_would_and_writes_nothing(ledger, reserv
     assert {"bins-0": {"bins-0": 1}} == await ledger.floors(EPOCH)
 
 
-@pytest.mark.parametrize("digest", ["x", "y"])
-async def test_signature_without_a_reservation_of_its_bytes_is_refused(ledger, reserve, record, reservation, digest):
+async def test_signature_without_a_reservation_is_refused(ledger, enter, reservation):
     """Nothing is signed that is not on record; if it seems so, somebody changed the record."""
-    await reserve(reservation(1, "y"), reservation(2, "x"))
-    wrong = reservation(3, digest) if digest == "y" else reservation(1, digest)
+    [recorded] = await enter(reservation(1))
     with pytest.raises(CorruptStateError):
-        await record((reservation(2, "x"), b"two"), (wrong, b"one"))
-    assert [None] == await reserve(reservation(2, "x")), "nothing of the batch was recorded"
+        await ledger.record([(recorded.leaf, b"one"), (LeafReference(7, b"hash"), b"two")], synced=True)
+
+
+async def test_every_version_and_key_has_a_leaf_of_its_own_that_stays(enter, reservation):
+    items = [reservation(1), reservation(1, keyid="other"), reservation(1, role="bins-1"), reservation(1)]
+    first = [recorded.leaf for recorded in await enter(*items)]
+    assert [0, 1, 2, 0] == [leaf.index for leaf in first]
+    assert first == [recorded.leaf for recorded in await enter(*items)]
+    assert 3 == len({leaf.hash for leaf in first})
+
+
+async def test_leaf_of_a_key_that_comes_later_does_not_disturb_the_version(enter, record, reservation):
+    await record((reservation(1), b"one"))
+    [later] = await enter(reservation(1, keyid="later"))
+    assert (1, None) == (later.leaf.index, later.signature)
+    assert [b"one"] == [recorded.signature for recorded in await enter(reservation(1))]
+
+
+async def test_refused_batch_leaves_no_leaf(enter, refused, reservation):
+    await enter(reservation(1))
+    await refused(reservation(2), reservation(1, "y"))
+    [recorded] = await enter(reservation(2))
+    assert 1 == recorded.leaf.index
+
+
+@pytest.mark.parametrize("synced", [True, False])
+async def test_signatures_are_there_at_once_however_durable(record, reserve, reservation, synced):
+    await record((reservation(1), b"one"), synced=synced)
+    assert [b"one"] == await reserve(reservation(1))
+
+
+async def test_concurrent_batches_are_decided_one_by_one(enter, reservation):
+    """They may share a durable write; what is refused of one concerns no other."""
+    batches = [[reservation(number + 1, role="bins-0"), reservation(1, role=f"bins-{number}a")] for number in range(6)]
+    spoilt = [[reservation(2, role="bins-9"), reservation(1, "y", role="bins-9")] for _ in range(6)]
+    mixed = [batch for pair in zip(batches, spoilt, strict=True) for batch in pair]
+    outcomes = await asyncio.gather(*(enter(*batch) for batch in mixed), return_exceptions=True)
+    good, bad = outcomes[::2], outcomes[1::2]
+    assert [RefusedError] * 6 == [type(outcome) for outcome in bad]
+    assert list(range(12)) == sorted(recorded.leaf.index for outcome in good for recorded in outcome)
 
 
 async def test_empty_batches_change_nothing(ledger, reserve, record):

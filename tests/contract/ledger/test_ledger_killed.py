@@ -14,25 +14,27 @@ import pytest
 SIGNER = """
 import asyncio, hashlib, os, sys
 from datetime import UTC, datetime
-from wharfinger_daemon.signing.ledger import Epoch, Reservation, SignatureRecord
+from wharfinger_daemon.signing.ledger import Epoch, Requester, Reservation
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 
 EPOCH = Epoch("a" * 64)
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 
 async def main():
-    ledger = SqlLedger(Database(sys.argv[1]))
+    ledger = SqlLedger(Journal(Database(sys.argv[1])))
     version = (await ledger.floors(EPOCH)).get("bins-0", {}).get("bins-0", 0)
     print("ready", flush=True)
     while True:
         version += 1
         digests = [hashlib.sha256(os.urandom(8)).digest() for _ in range(3)]
         batch = [Reservation(EPOCH, f"bins-{n}", version, digest, "key") for n, digest in enumerate(digests)]
-        await ledger.reserve(batch, max_version_jump=1, at=AT)
+        entered = await ledger.reserve(batch, Requester("caller", "request"), max_version_jump=1, at=AT)
         print("reserved", version, *(digest.hex() for digest in digests), flush=True)
         signatures = [b"signature of " + digest for digest in digests]
-        await ledger.record([SignatureRecord(*pair, "caller", "request") for pair in zip(batch, signatures)], at=AT)
+        made = zip((recorded.leaf for recorded in entered), signatures)
+        await ledger.record(list(made), synced=False)
         print("recorded", version, *(signature.hex() for signature in signatures), flush=True)
 
 asyncio.run(main())
@@ -40,7 +42,8 @@ asyncio.run(main())
 
 PROMISED = "SELECT role, version, hex(digest) FROM ledger_entries"
 SIGNED = (
-    "SELECT role, version, hex(signature) FROM ledger_signatures JOIN ledger_entries ON entry_id = ledger_entries.id"
+    "SELECT role, version, hex(signature) FROM ledger_signatures JOIN ledger_entries ON entry = ledger_entries.leaf"
+    " WHERE signature IS NOT NULL"
 )
 
 

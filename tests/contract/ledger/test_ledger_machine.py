@@ -10,14 +10,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from wharfinger_daemon.errors import RefusedError
-from wharfinger_daemon.signing.ledger import Epoch, Reservation, SignatureRecord
+from wharfinger_daemon.signing.ledger import Epoch, Requester, Reservation
 from wharfinger_daemon.signing.memory_ledger import MemoryLedger
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.migrate import upgrade
 
 JUMP = 5
 AT = datetime(2030, 1, 1, tzinfo=UTC)
+REQUESTER = Requester("caller", "request")
 EPOCHS = [Epoch("a" * 64), Epoch("b" * 64)]
 
 reservations = st.builds(
@@ -39,10 +41,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.database = Database(f"sqlite:///{Path(self.folder.name) / 'ledger.db'}")
         upgrade(self.database)
-        self.ledgers = [MemoryLedger(), SqlLedger(self.database)]
+        self.ledgers = [MemoryLedger(), SqlLedger(Journal(self.database))]
         self.loop = asyncio.new_event_loop()
         self.digests = {}
         self.signatures = {}
+        self.leaves = {}
         self.highest = {}
 
     def teardown(self):
@@ -63,23 +66,24 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(batch=st.lists(reservations, min_size=1, max_size=4))
     def reserve(self, batch):
-        answer = self.both(lambda ledger: ledger.reserve(batch, max_version_jump=JUMP, at=AT))
+        answer = self.both(lambda ledger: ledger.reserve(batch, REQUESTER, max_version_jump=JUMP, at=AT))
         if isinstance(answer, tuple):
             return
-        for one, signature in zip(batch, answer, strict=True):
+        for one, recorded in zip(batch, answer, strict=True):
             version = (one.epoch, one.role, one.version)
             assert one.digest == self.digests.setdefault(version, one.digest)
-            assert self.signatures.get((*version, one.keyid)) == signature
+            assert self.signatures.get((*version, one.keyid)) == recorded.signature
+            assert recorded.leaf == self.leaves.setdefault((*version, one.keyid), recorded.leaf)
+            assert len(self.leaves) > recorded.leaf.index, "leaves are numbered without gaps"
 
-    @rule(data=st.data(), keyid=st.sampled_from(["key", "other"]), signature=st.binary(min_size=1, max_size=4))
-    def record(self, data, keyid, signature):
-        if not self.digests:
+    @rule(data=st.data(), signature=st.binary(min_size=1, max_size=4), synced=st.booleans())
+    def record(self, data, signature, synced):
+        if not self.leaves:
             return
-        version = data.draw(st.sampled_from(sorted(self.digests, key=repr)))
-        reservation = Reservation(*version, self.digests[version], keyid)
-        records = [SignatureRecord(reservation, signature, "caller", "request")]
-        [kept] = self.both(lambda ledger: ledger.record(records, at=AT))
-        assert kept == self.signatures.setdefault((*version, keyid), signature)
+        version = data.draw(st.sampled_from(sorted(self.leaves, key=repr)))
+        made = [(self.leaves[version], signature)]
+        [kept] = self.both(lambda ledger: ledger.record(made, synced=synced))
+        assert kept == self.signatures.setdefault(version, signature)
 
     @rule(batch=st.lists(reservations, max_size=4))
     def preview(self, batch):

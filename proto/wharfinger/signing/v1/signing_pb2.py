@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#wharfinger/signing/v1/signing.proto\x12\x15wharfinger.signing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n\x0bSigningItem\x12:\n\x0ctuf_metadata\x18\x01 \x01(\x0b\x32\".wharfinger.signing.v1.TufMetadataH\x00\x12\r\n\x05keyid\x18\x02 \x01(\tB\t\n\x07\x63ontent\"?\n\x0bTufMetadata\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06signed\x18\x03 \x01(\x0c\"T\n\x0bSignRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".wharfinger.signing.v1.SigningItem\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"X\n\x0cSignResponse\x12\x34\n\nsignatures\x18\x01 \x03(\x0b\x32 .wharfinger.signing.v1.Signature\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"^\n\tSignature\x12\r\n\x05keyid\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"@\n\x0bLintRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".wharfinger.signing.v1.SigningItem\"B\n\x0cLintResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.wharfinger.signing.v1.LintResult\"s\n\nLintResult\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05keyid\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x16\n\x0e\x61lready_signed\x18\x06 \x01(\x08\"S\n\x16ListSigningKeysRequest\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x17ListSigningKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.wharfinger.signing.v1.SigningKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\nSigningKey\x12\r\n\x05keyid\x18\x01 \x01(\t\x12\x0f\n\x07keytype\x18\x02 \x01(\t\x12\x0e\n\x06scheme\x18\x03 \x01(\t\x12\x16\n\x0epublic_key_pem\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\x12/\n\x0bverified_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa4\x02\n\x0eSigningService\x12O\n\x04Sign\x12\".wharfinger.signing.v1.SignRequest\x1a#.wharfinger.signing.v1.SignResponse\x12O\n\x04Lint\x12\".wharfinger.signing.v1.LintRequest\x1a#.wharfinger.signing.v1.LintResponse\x12p\n\x0fListSigningKeys\x12-.wharfinger.signing.v1.ListSigningKeysRequest\x1a..wharfinger.signing.v1.ListSigningKeysResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#wharfinger/signing/v1/signing.proto\x12\x15wharfinger.signing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"c\n\x0bSigningItem\x12:\n\x0ctuf_metadata\x18\x01 \x01(\x0b\x32\".wharfinger.signing.v1.TufMetadataH\x00\x12\r\n\x05keyid\x18\x02 \x01(\tB\t\n\x07\x63ontent\"?\n\x0bTufMetadata\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06signed\x18\x03 \x01(\x0c\"T\n\x0bSignRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".wharfinger.signing.v1.SigningItem\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"X\n\x0cSignResponse\x12\x34\n\nsignatures\x18\x01 \x03(\x0b\x32 .wharfinger.signing.v1.Signature\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x85\x01\n\tSignature\x12\r\n\x05keyid\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0c\n\x04role\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x10\n\x08replayed\x18\x05 \x01(\x08\x12\x12\n\nleaf_index\x18\x06 \x01(\x03\x12\x11\n\tleaf_hash\x18\x07 \x01(\x0c\"@\n\x0bLintRequest\x12\x31\n\x05items\x18\x01 \x03(\x0b\x32\".wharfinger.signing.v1.SigningItem\"B\n\x0cLintResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.wharfinger.signing.v1.LintResult\"s\n\nLintResult\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05keyid\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x16\n\x0e\x61lready_signed\x18\x06 \x01(\x08\"S\n\x16ListSigningKeysRequest\x12\x12\n\nrepository\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"c\n\x17ListSigningKeysResponse\x12/\n\x04keys\x18\x01 \x03(\x0b\x32!.wharfinger.signing.v1.SigningKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x94\x01\n\nSigningKey\x12\r\n\x05keyid\x18\x01 \x01(\t\x12\x0f\n\x07keytype\x18\x02 \x01(\t\x12\x0e\n\x06scheme\x18\x03 \x01(\t\x12\x16\n\x0epublic_key_pem\x18\x04 \x01(\t\x12\r\n\x05roles\x18\x05 \x03(\t\x12/\n\x0bverified_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa4\x02\n\x0eSigningService\x12O\n\x04Sign\x12\".wharfinger.signing.v1.SignRequest\x1a#.wharfinger.signing.v1.SignResponse\x12O\n\x04Lint\x12\".wharfinger.signing.v1.LintRequest\x1a#.wharfinger.signing.v1.LintResponse\x12p\n\x0fListSigningKeys\x12-.wharfinger.signing.v1.ListSigningKeysRequest\x1a..wharfinger.signing.v1.ListSigningKeysResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,20 +40,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNREQUEST']._serialized_end=345
   _globals['_SIGNRESPONSE']._serialized_start=347
   _globals['_SIGNRESPONSE']._serialized_end=435
-  _globals['_SIGNATURE']._serialized_start=437
-  _globals['_SIGNATURE']._serialized_end=531
-  _globals['_LINTREQUEST']._serialized_start=533
-  _globals['_LINTREQUEST']._serialized_end=597
-  _globals['_LINTRESPONSE']._serialized_start=599
-  _globals['_LINTRESPONSE']._serialized_end=665
-  _globals['_LINTRESULT']._serialized_start=667
-  _globals['_LINTRESULT']._serialized_end=782
-  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_start=784
-  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_end=867
-  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_start=869
-  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_end=968
-  _globals['_SIGNINGKEY']._serialized_start=971
-  _globals['_SIGNINGKEY']._serialized_end=1119
-  _globals['_SIGNINGSERVICE']._serialized_start=1122
-  _globals['_SIGNINGSERVICE']._serialized_end=1414
+  _globals['_SIGNATURE']._serialized_start=438
+  _globals['_SIGNATURE']._serialized_end=571
+  _globals['_LINTREQUEST']._serialized_start=573
+  _globals['_LINTREQUEST']._serialized_end=637
+  _globals['_LINTRESPONSE']._serialized_start=639
+  _globals['_LINTRESPONSE']._serialized_end=705
+  _globals['_LINTRESULT']._serialized_start=707
+  _globals['_LINTRESULT']._serialized_end=822
+  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_start=824
+  _globals['_LISTSIGNINGKEYSREQUEST']._serialized_end=907
+  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_start=909
+  _globals['_LISTSIGNINGKEYSRESPONSE']._serialized_end=1008
+  _globals['_SIGNINGKEY']._serialized_start=1011
+  _globals['_SIGNINGKEY']._serialized_end=1159
+  _globals['_SIGNINGSERVICE']._serialized_start=1162
+  _globals['_SIGNINGSERVICE']._serialized_end=1454
 # @@protoc_insertion_point(module_scope)

@@ -148,6 +148,8 @@ class Signature(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    LEAF_INDEX_FIELD_NUMBER: _builtins.int
+    LEAF_HASH_FIELD_NUMBER: _builtins.int
     keyid: _builtins.str
     """The TUF keyid of the key that signed."""
     signature: _builtins.bytes
@@ -158,6 +160,10 @@ class Signature(_message.Message):
     """The version that was signed."""
     replayed: _builtins.bool
     """True when these bytes had been signed before and this is the recorded signature."""
+    leaf_index: _builtins.int
+    """The index of the audit log's leaf that says so, from 0."""
+    leaf_hash: _builtins.bytes
+    """The leaf's hash in the log's Merkle tree: 32 bytes."""
     def __init__(
         self,
         *,
@@ -166,10 +172,12 @@ class Signature(_message.Message):
         role: _builtins.str = ...,
         version: _builtins.int = ...,
         replayed: _builtins.bool = ...,
+        leaf_index: _builtins.int = ...,
+        leaf_hash: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keyid", b"keyid", "replayed", b"replayed", "role", b"role", "signature", b"signature", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keyid", b"keyid", "leaf_hash", b"leaf_hash", "leaf_index", b"leaf_index", "replayed", b"replayed", "role", b"role", "signature", b"signature", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -33,7 +33,7 @@ class OneKey:
         self.asked += requests
         if self.signs == "nothing":
             raise UnavailableError("The token is gone.", reason=Reason.TOKEN_UNAVAILABLE)
-        digest = requests[0].payload if self.signs == "what is asked" else hashlib.sha256(b"other").digest()
+        digest = requests[0].digest if self.signs == "what is asked" else hashlib.sha256(b"other").digest()
         return [self.key.sign(digest, ec.ECDSA(utils.Prehashed(SHA256())))]
 
 
@@ -42,7 +42,7 @@ async def test_it_sings_with_a_good_signature_over_a_fresh_nonce() -> None:
     canary = TokenCanary(token, token.public, 1)
     await canary.sing()
     await canary.sing()
-    assert token.asked[0].payload != token.asked[1].payload
+    assert token.asked[0].digest != token.asked[1].digest
 
 
 @pytest.mark.parametrize(("signs", "reason"), [("nothing", "The token is gone"), ("another digest", "does not verify")])

@@ -50,8 +50,8 @@ async def test_digests_and_messages_are_signed_in_one_call(workers):
     eddsa = workers.token.generate(KeyAlgorithm.ED25519, "two").public_key
     signatures = await HsmKeys(workers, 10).sign(
         [
-            TokenRequest(ecdsa, hashlib.sha256(b"a").digest(), prehashed=True),
-            TokenRequest(eddsa, b"a", prehashed=False),
+            TokenRequest(ecdsa, b"a", hashlib.sha256(b"a").digest()),
+            TokenRequest(eddsa, b"a", None),
         ],
         timeout_seconds=1,
     )
@@ -83,7 +83,7 @@ async def test_errors_of_the_token_become_ours_and_keep_its_words_for_the_log(wo
 
 async def test_digest_of_a_length_that_no_key_takes_is_refused(workers):
     with pytest.raises(RefusedError):
-        await HsmKeys(workers, 10).sign([TokenRequest(b"key", b"short", prehashed=True)], timeout_seconds=1)
+        await HsmKeys(workers, 10).sign([TokenRequest(b"key", b"short", b"short")], timeout_seconds=1)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,6 @@ async def test_digest_of_a_length_that_no_key_takes_is_refused(workers):
 async def test_a_worker_is_given_no_longer_than_is_configured_for_a_batch(workers, items, wanted, given):
     """A caller may set ten minutes; a worker that hangs must be found out long before."""
     key = workers.token.generate(KeyAlgorithm.ECDSA_P256, "one").public_key
-    request = TokenRequest(key, hashlib.sha256(b"a").digest(), prehashed=True)
+    request = TokenRequest(key, b"a", hashlib.sha256(b"a").digest())
     await HsmKeys(workers, 10).sign([request] * items, timeout_seconds=wanted)
     assert [given] == workers.timeouts

@@ -27,6 +27,7 @@ from wharfinger_daemon.signing.memory_keys import MemoryKeys
 from wharfinger_daemon.signing.memory_ledger import MemoryLedger
 from wharfinger_daemon.signing.model import Caller, PreparedItem, SigningGrant, SigningItem, SigningPolicy
 from wharfinger_daemon.signing.service import SigningService
+from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.trust import load_trusted_repository
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -166,6 +167,7 @@ class Bench:
     observer: CountingObserver
     policy: SigningPolicy
     repository: object
+    standing: Standing
     service: SigningService
 
     caller = Caller("warehouse", (SigningGrant(("pypi",), ("*",)),))
@@ -213,8 +215,9 @@ async def make_bench(maker, private_keys=None, policy=None):
     ledger = MemoryLedger()
     observer = CountingObserver()
     repository = await maker.load()
-    service = SigningService([repository], ledger, keys, policy, maker.clock, observer)
-    return Bench(maker, keys, ledger, observer, policy, repository, service)
+    standing = Standing([repository])
+    service = SigningService(standing, ledger, keys, policy, maker.clock, observer)
+    return Bench(maker, keys, ledger, observer, policy, repository, standing, service)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import Signature, SSlibKey
 
-from wharfinger_daemon.errors import Reason, UnavailableError
+from wharfinger_daemon.errors import UnavailableError
 from wharfinger_daemon.signing.keys import AuthorisedKey, can_be_held
 from wharfinger_daemon.signing.memory_keys import MemoryKeys
 
@@ -20,11 +20,11 @@ PRIVATE_KEYS = {
     "rsassa-pss-sha256": rsa.generate_private_key(65537, 2048),
     "ed25519": ed25519.Ed25519PrivateKey.generate(),
 }
-PAYLOADS = {
-    "ecdsa-sha2-nistp256": (SHA256, True),
-    "ecdsa-sha2-nistp384": (hashlib.sha384(SIGNED).digest(), True),
-    "rsassa-pss-sha256": (SHA256, True),
-    "ed25519": (SIGNED, False),
+DIGESTS = {
+    "ecdsa-sha2-nistp256": SHA256,
+    "ecdsa-sha2-nistp384": hashlib.sha384(SIGNED).digest(),
+    "rsassa-pss-sha256": SHA256,
+    "ed25519": None,
 }
 
 each_scheme = pytest.mark.parametrize("scheme", PRIVATE_KEYS)
@@ -40,29 +40,9 @@ async def test_signature_over_the_request_is_one_that_securesystemslib_verifies(
     assert scheme == key.scheme
     authorised = AuthorisedKey(key)
     request = authorised.request(SIGNED, SHA256)
-    assert PAYLOADS[scheme] == (request.payload, request.prehashed)
+    assert (SIGNED, DIGESTS[scheme]) == (request.message, request.digest)
     [signature] = await MemoryKeys([PRIVATE_KEYS[scheme]]).sign([request], timeout_seconds=1)
-    authorised.verify(signature, request)
     key.verify_signature(Signature(key.keyid, signature.hex()), SIGNED)
-
-
-@each_scheme
-async def test_signature_over_other_bytes_is_not_given_out(scheme):
-    authorised = AuthorisedKey(key_of(scheme))
-    other = b"other bytes"
-    request = authorised.request(other, hashlib.sha256(other).digest())
-    [signature] = await MemoryKeys([PRIVATE_KEYS[scheme]]).sign([request], timeout_seconds=1)
-    with pytest.raises(UnavailableError) as caught:
-        authorised.verify(signature, authorised.request(SIGNED, SHA256))
-    assert Reason.SIGNATURE_INVALID == caught.value.reason
-
-
-@each_scheme
-def test_garbage_instead_of_a_signature_is_not_given_out(scheme):
-    authorised = AuthorisedKey(key_of(scheme))
-    for garbage in (b"", b"garbage", b"0" * 64):
-        with pytest.raises(UnavailableError):
-            authorised.verify(garbage, authorised.request(SIGNED, SHA256))
 
 
 @each_scheme

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wharfinger_daemon.errors import Reason, RefusedError
-from wharfinger_daemon.signing.ledger import Epoch, LedgerState, Reservation
+from wharfinger_daemon.signing.ledger import Epoch, Floors, LedgerState, Reservation
 
 EPOCH = Epoch("a" * 64)
 JUMP = 10
@@ -15,8 +15,15 @@ def reservation(version, content="x", role="bins-0", epoch=EPOCH, **meta):
     return Reservation(epoch, role, version, content.encode().ljust(32), "key", meta)
 
 
+def floors_of(role, **names):
+    floors = Floors()
+    for name, version in names.items():
+        floors.raise_to((EPOCH, role), name.replace("_", "-"), version)
+    return floors
+
+
 def state_after(*reservations):
-    state = LedgerState({}, {})
+    state = LedgerState(Floors())
     state.admit_all(reservations, JUMP)
     return state
 
@@ -40,9 +47,9 @@ def test_versions_may_go_up():
 @pytest.mark.parametrize("highest", [1, 5])
 def test_same_bytes_are_a_replay_even_of_an_old_version(highest):
     state = state_after(reservation(1), *([reservation(highest)] if highest > 1 else []))
-    before = len(state.reserved)
+    before = len(state.digests)
     assert state.refusal(reservation(1), JUMP) is None
-    assert before == len(state.reserved)
+    assert before == len(state.digests)
 
 
 def test_other_bytes_for_a_used_version_are_equivocation():
@@ -59,7 +66,7 @@ def test_version_that_was_left_out_is_a_rollback():
 
 def test_version_at_or_below_a_declared_floor_is_a_rollback():
     """A lost ledger leaves a floor: what was signed up to there is not known any more."""
-    state = LedgerState({}, {(EPOCH, "bins-0"): {"bins-0": 7}})
+    state = LedgerState(floors_of("bins-0", bins_0=7))
     assert Reason.VERSION_ROLLBACK == state.refusal(reservation(7), JUMP).reason
     assert state.refusal(reservation(8), JUMP) is None
 
@@ -80,7 +87,7 @@ def test_roles_repositories_and_epochs_have_versions_of_their_own():
         reservation(1, "y", epoch=Epoch("b" * 64)),
         reservation(1, "y", epoch=Epoch("a" * 64, 2)),
     ]
-    assert 4 == len(state_after(reservation(1), *others).reserved)
+    assert 4 == len(state_after(reservation(1), *others).digests)
 
 
 def test_snapshot_may_name_more_and_higher():
@@ -130,16 +137,26 @@ def test_rules_hold_inside_one_batch(first, second, reason):
 
 def test_refused_reservation_leaves_no_trace():
     state = state_after(snapshot(1, targets=2, bins_0=2))
-    before = (dict(state.digests), {role: dict(names) for role, names in state.floors.items()}, dict(state.raised))
+    before = (dict(state.digests), {role: dict(names) for role, names in state.floors.own.items()})
     assert state.refusal(snapshot(2, targets=3, bins_0=1), JUMP) is not None
-    assert before == (state.digests, state.floors, state.raised)
+    assert before == (state.digests, state.floors.own)
 
 
 def test_only_raised_floors_are_written():
-    state = LedgerState({}, {(EPOCH, "snapshot"): {"snapshot": 1, "targets": 1, "bins-0": 4}})
+    state = LedgerState(Floors(floors_of("snapshot", snapshot=1, targets=1, bins_0=4)))
     state.admit(snapshot(2, targets=1, bins_0=5), JUMP)
-    role = (EPOCH, "snapshot")
-    assert {(role, "snapshot"): 2, (role, "bins-0"): 5} == state.raised
+    assert {(EPOCH, "snapshot"): {"snapshot": 2, "bins-0": 5}} == state.floors.own
+    assert {"snapshot": 2, "targets": 1, "bins-0": 5} == state.floors.names((EPOCH, "snapshot"))
+
+
+def test_layer_of_floors_leaves_the_one_below_as_it_is_until_it_is_merged():
+    below = floors_of("bins-0", bins_0=3)
+    above = Floors(below)
+    above.raise_to((EPOCH, "bins-0"), "bins-0", 2)
+    above.raise_to((EPOCH, "bins-0"), "bins-0", 4)
+    assert (4, 3) == (above.get((EPOCH, "bins-0"), "bins-0"), below.get((EPOCH, "bins-0"), "bins-0"))
+    below.raise_all(above)
+    assert 4 == below.get((EPOCH, "bins-0"), "bins-0")
 
 
 names = st.sampled_from(["targets", "bins-0", "bins-1"])
@@ -156,13 +173,16 @@ reservations = st.builds(
 
 @given(st.lists(reservations, max_size=60))
 def test_whatever_is_asked_no_version_has_two_digests_and_nothing_goes_down(asked):
-    state = LedgerState({}, {})
+    state = LedgerState(Floors())
+    reserved = []
     for one in asked:
-        state.refusal(one, JUMP)
+        replayed = (((one.epoch, one.role), one.version), one.digest) in state.digests.items()
+        if state.refusal(one, JUMP) is None and not replayed:
+            reserved.append(one)
     used = {}
     highest = {}
     named = {}
-    for one in state.reserved:
+    for one in reserved:
         assert (one.role, one.version) not in used
         used[one.role, one.version] = one.digest
         assert highest.get(one.role, 0) < one.version <= highest.get(one.role, 0) + JUMP

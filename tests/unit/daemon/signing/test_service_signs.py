@@ -246,22 +246,6 @@ async def test_token_that_is_away_fails_the_batch_which_may_be_sent_again(bench)
     assert not signature.replayed
 
 
-async def test_wrong_signature_is_neither_given_out_nor_recorded(bench, monkeypatch):
-    item = bench.item(bench.maker.snapshot())
-    good = bench.keys.sign
-
-    async def sign_something_else(requests, *, timeout_seconds):
-        return [b"\x30\x06\x02\x01\x01\x02\x01\x01" for _ in requests]
-
-    monkeypatch.setattr(bench.keys, "sign", sign_something_else)
-    with pytest.raises(UnavailableError) as caught:
-        await bench.sign(item)
-    assert Reason.SIGNATURE_INVALID == caught.value.reason
-    monkeypatch.setattr(bench.keys, "sign", good)
-    [signature] = await bench.sign(item)
-    assert not signature.replayed
-
-
 async def test_of_two_callers_at_once_both_get_the_signature_on_record(bench, monkeypatch):
     item = bench.item(bench.maker.snapshot())
     good = bench.keys.sign

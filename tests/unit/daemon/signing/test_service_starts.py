@@ -6,9 +6,10 @@ from securesystemslib.signer import SSlibKey
 from tuf.api.metadata import DelegatedRole, Delegations, Targets
 
 from wharfinger_daemon.errors import NotFoundError, Reason, StartupError, UnavailableError
-from wharfinger_daemon.signing.ledger import Reservation
+from wharfinger_daemon.signing.ledger import Requester, Reservation
 from wharfinger_daemon.signing.model import ClaimedVersions
 from wharfinger_daemon.signing.service import SigningService
+from wharfinger_daemon.signing.standing import Standing
 
 
 async def test_token_with_the_online_key_passes(bench):
@@ -90,7 +91,8 @@ async def test_offline_metadata_older_than_a_signed_snapshot_named_is_refused(be
     """Whoever can write the metadata directory could otherwise bring revoked keys back."""
     named = {"targets": 1, "bins": 1} | {role: 2}
     reservation = Reservation(bench.repository.epoch, "snapshot", 1, b"d" * 32, "key", named)
-    await bench.ledger.reserve([reservation], max_version_jump=10, at=bench.maker.clock.now())
+    now = bench.maker.clock.now()
+    await bench.ledger.reserve([reservation], Requester("warehouse", "request"), max_version_jump=10, at=now)
     with pytest.raises(StartupError) as caught:
         await bench.service.verify_ledger("pypi", {"snapshot": 1})
     assert (Reason.REPOSITORY_INVALID, f"1.{role}.json") == (caught.value.reason, caught.value.details["file"])
@@ -101,14 +103,14 @@ async def test_ledger_of_another_repository_of_the_same_name_does_not_count(benc
     await bench.sign(bench.item(maker.timestamp(1)))
     maker.put_root(maker.root(), maker.root_signers)
     other = await maker.load()
-    service = SigningService([other], bench.ledger, bench.keys, bench.policy, maker.clock)
+    service = SigningService(Standing([other]), bench.ledger, bench.keys, bench.policy, maker.clock)
     with pytest.raises(StartupError) as caught:
         await service.verify_ledger("pypi", {"timestamp": 1})
     assert Reason.LEDGER_MISSING == caught.value.reason
 
 
 async def test_service_without_an_observer_tells_nobody(bench, maker):
-    service = SigningService([bench.repository], bench.ledger, bench.keys, bench.policy, maker.clock)
+    service = SigningService(Standing([bench.repository]), bench.ledger, bench.keys, bench.policy, maker.clock)
     item = bench.item(maker.snapshot())
     assert 1 == len(await service.sign([item], caller=bench.caller, request_id="", timeout_seconds=10))
     with pytest.raises(NotFoundError):

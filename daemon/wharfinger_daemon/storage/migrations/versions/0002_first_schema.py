@@ -5,7 +5,7 @@ from alembic import op
 
 from wharfinger_daemon.storage.schema import UtcDateTime
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -13,18 +13,43 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
-        "ledger_entries",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("repository", sa.String(length=64), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("role", sa.String(length=255), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("recorded_at", UtcDateTime(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entries")),
-        sa.UniqueConstraint(
-            "repository", "epoch", "role", "version", name=op.f("uq_ledger_entries_repository_epoch_role_version")
+        "audit_checkpoints",
+        sa.Column("size", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("root", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("note", sa.LargeBinary(), nullable=False),
+        sa.Column("signed_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("size", name=op.f("pk_audit_checkpoints")),
+    )
+    op.create_table(
+        "audit_leaves",
+        sa.Column(
+            "position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("position", name=op.f("pk_audit_leaves")),
+    )
+    op.create_table(
+        "audit_logs",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("origin", sa.String(length=255), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_logs")),
+    )
+    op.create_table(
+        "audit_nodes",
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("level", "position", name=op.f("pk_audit_nodes")),
+    )
+    op.create_table(
+        "ledger_epochs",
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("root_version", sa.BigInteger(), nullable=False),
+        sa.Column("opened_at", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "number", name=op.f("pk_ledger_epochs")),
     )
     op.create_table(
         "ledger_floors",
@@ -41,6 +66,7 @@ def upgrade() -> None:
         sa.Column("role", sa.String(length=255), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("expires", UtcDateTime(), nullable=False),
+        sa.Column("keyid", sa.String(length=64), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("repository", "role", name=op.f("pk_metadata_roles")),
     )
     with op.batch_alter_table("metadata_roles", schema=None) as batch_op:
@@ -96,6 +122,36 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_scans_submitted_at_scan_id"), ["submitted_at", "scan_id"], unique=False)
 
     op.create_table(
+        "signing_keys",
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("keyid", sa.String(length=64), nullable=False),
+        sa.Column("line", sa.String(length=63), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("label", sa.String(length=128), nullable=False),
+        sa.Column("public_key", sa.LargeBinary(), nullable=False),
+        sa.Column("keytype", sa.String(length=32), nullable=False),
+        sa.Column("scheme", sa.String(length=64), nullable=False),
+        sa.Column("generated_at", UtcDateTime(), nullable=False),
+        sa.Column("published_at", UtcDateTime(), nullable=True),
+        sa.Column("activated_at", UtcDateTime(), nullable=True),
+        sa.Column("retired_at", UtcDateTime(), nullable=True),
+        sa.Column("destroyed_at", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("repository", "keyid", name=op.f("pk_signing_keys")),
+    )
+    with op.batch_alter_table("signing_keys", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_signing_keys_repository_line_state"), ["repository", "line", "state"], unique=False
+        )
+
+    op.create_table(
+        "signing_suspensions",
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("caller", sa.String(length=255), nullable=False),
+        sa.Column("since", UtcDateTime(), nullable=False),
+        sa.PrimaryKeyConstraint("repository", name=op.f("pk_signing_suspensions")),
+    )
+    op.create_table(
         "targets",
         sa.Column("repository", sa.String(length=64), nullable=False),
         sa.Column("path", sa.String(length=1024), nullable=False),
@@ -126,17 +182,18 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_findings_scan_id"), ["scan_id"], unique=False)
 
     op.create_table(
-        "ledger_signatures",
-        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("entry_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("keyid", sa.String(length=64), nullable=False),
-        sa.Column("signature", sa.LargeBinary(), nullable=False),
-        sa.Column("caller", sa.String(length=255), nullable=False),
-        sa.Column("request_id", sa.String(length=64), nullable=False),
-        sa.Column("signed_at", UtcDateTime(), nullable=False),
-        sa.ForeignKeyConstraint(["entry_id"], ["ledger_entries.id"], name=op.f("fk_ledger_signatures_entry_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_signatures")),
-        sa.UniqueConstraint("entry_id", "keyid", name=op.f("uq_ledger_signatures_entry_id_keyid")),
+        "ledger_entries",
+        sa.Column("leaf", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("repository", sa.String(length=64), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("role", sa.String(length=255), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
+        sa.ForeignKeyConstraint(["leaf"], ["audit_leaves.position"], name=op.f("fk_ledger_entries_leaf")),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_entries")),
+        sa.UniqueConstraint(
+            "repository", "epoch", "role", "version", name=op.f("uq_ledger_entries_repository_epoch_role_version")
+        ),
     )
     op.create_table(
         "publication_bins",
@@ -148,11 +205,23 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("publication_id", "role", name=op.f("pk_publication_bins")),
     )
+    op.create_table(
+        "ledger_signatures",
+        sa.Column("leaf", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("entry", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("keyid", sa.String(length=64), nullable=False),
+        sa.Column("signature", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["entry"], ["ledger_entries.leaf"], name=op.f("fk_ledger_signatures_entry")),
+        sa.ForeignKeyConstraint(["leaf"], ["audit_leaves.position"], name=op.f("fk_ledger_signatures_leaf")),
+        sa.PrimaryKeyConstraint("leaf", name=op.f("pk_ledger_signatures")),
+        sa.UniqueConstraint("entry", "keyid", name=op.f("uq_ledger_signatures_entry_keyid")),
+    )
 
 
 def downgrade() -> None:
-    op.drop_table("publication_bins")
     op.drop_table("ledger_signatures")
+    op.drop_table("publication_bins")
+    op.drop_table("ledger_entries")
     with op.batch_alter_table("findings", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_findings_scan_id"))
 
@@ -161,6 +230,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_targets_repository_bin_path"))
 
     op.drop_table("targets")
+    op.drop_table("signing_suspensions")
+    with op.batch_alter_table("signing_keys", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_signing_keys_repository_line_state"))
+
+    op.drop_table("signing_keys")
     with op.batch_alter_table("scans", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_scans_submitted_at_scan_id"))
         batch_op.drop_index(batch_op.f("ix_scans_state_submitted_at"))
@@ -177,4 +251,8 @@ def downgrade() -> None:
 
     op.drop_table("metadata_roles")
     op.drop_table("ledger_floors")
-    op.drop_table("ledger_entries")
+    op.drop_table("ledger_epochs")
+    op.drop_table("audit_nodes")
+    op.drop_table("audit_logs")
+    op.drop_table("audit_leaves")
+    op.drop_table("audit_checkpoints")
