@@ -5,7 +5,6 @@ The store is ours, so signatures are not verified here; that everything is there
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -65,8 +64,10 @@ class PublishedView:
         snapshot = await self._store.read(SNAPSHOT, described.version)
         if snapshot is None:
             raise corrupt(file, "it is missing, and timestamp.json names it")
-        if hashlib.sha256(snapshot).hexdigest() != (described.hashes or {}).get("sha256"):
-            raise corrupt(file, "it does not have the hash that timestamp.json gives")
+        try:
+            described.verify_length_and_hashes(snapshot)  # As far as timestamp.json gives them: both are optional.
+        except RepositoryError as error:
+            raise corrupt(file, f"it is not what timestamp.json says of it: {error}") from error
         meta = _parse(file, snapshot, Snapshot).meta
         named = {name.removesuffix(".json"): entry.version for name, entry in meta.items()}
         return Published(content, {TIMESTAMP: timestamp.version, SNAPSHOT: described.version, **named})

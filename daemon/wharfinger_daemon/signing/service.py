@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ from typing import TypeVar
 
 from wharfinger_daemon.audit.leaf import LeafReference
 from wharfinger_daemon.clock import Clock
-from wharfinger_daemon.errors import DeadlineError, InvalidRequestError, Reason, RefusedError, WharfingerError
+from wharfinger_daemon.errors import InvalidRequestError, Reason, RefusedError, WharfingerError
 from wharfinger_daemon.signing import holdings
+from wharfinger_daemon.signing.deadline import time_remaining
 from wharfinger_daemon.signing.examination import ExaminedItem, Examiner
 from wharfinger_daemon.signing.keys import TokenKeys
 from wharfinger_daemon.signing.ledger import Ledger, Recorded, Requester
@@ -79,7 +79,7 @@ class SigningService:
             UnavailableError: token or ledger do not answer. The same batch may be sent again.
             DeadlineError: the time was over before the ledger was written.
         """
-        remaining = _deadline(timeout_seconds)
+        remaining = time_remaining(timeout_seconds)
         with self._refusals_observed():
             self._require_batch(items)
             examiner = await self._examiner()
@@ -99,7 +99,7 @@ class SigningService:
             CorruptStateError: bytes that were read do not say what their facts say.
             WharfingerError: as from ``sign``.
         """
-        remaining = _deadline(timeout_seconds)
+        remaining = time_remaining(timeout_seconds)
         with self._refusals_observed():
             examiner = await self._examiner()
             examined = await asyncio.to_thread(_examine_prepared, examiner, items)
@@ -289,19 +289,3 @@ def _linted(item: ExaminedItem, answer: bytes | RefusedError | None) -> LintResu
     if isinstance(answer, RefusedError):
         return LintResult(reason=answer.reason, message=answer.message, role=role, version=version)
     return LintResult(keyid=item.key.keyid, role=role, version=version, already_signed=answer is not None)
-
-
-def _deadline(timeout_seconds: float) -> Callable[[], float]:
-    """A function that gives the seconds that remain, and raises DeadlineError once there are none."""
-    end = time.monotonic() + timeout_seconds
-
-    def remaining() -> float:
-        seconds = end - time.monotonic()
-        if seconds <= 0:
-            raise DeadlineError(
-                "No time was left to sign. Send the same batch again, with a later deadline or in parts.",
-                reason=Reason.DEADLINE_TOO_SHORT,
-            )
-        return seconds
-
-    return remaining

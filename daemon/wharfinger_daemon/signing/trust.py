@@ -4,10 +4,11 @@ The trusted root 1 is named by its SHA-256 in the configuration, and that digest
 there: every root N+1 is verified by root N and by itself (TUF specification 5.3), targets by the newest root, and the
 role ``bins``, where targets delegates to one, by targets. Nothing unverified adds trust.
 
-Roots are numbered without gaps, so the newest is found by counting up. The versions of targets and ``bins`` are those
-that the published snapshot names; without one (before the first publication) they are counted up from 1. Timestamp and
-snapshot are only hints here: each offline file stands on its own signatures, and one that is older than a snapshot in
-the ledger has named is refused at start (``SigningService.verify_ledger``).
+Roots are numbered without gaps, so the newest is found by counting up. Targets and ``bins`` are counted up from the
+versions that the published snapshot names; without one (before the first publication) from 1. A newer version than the
+named one was imported, and the next snapshot will name it; one that does not verify does not belong there, and is
+refused. Timestamp and snapshot are only hints here: each offline file stands on its own signatures, and one that is
+older than a snapshot in the ledger has named is refused at start (``SigningService.verify_ledger``).
 
 Expired metadata is accepted, because a repository whose root has run out must still be able to renew the rest; ask
 ``expired_at``.
@@ -51,13 +52,16 @@ class VerifiedMetadata:
     """The metadata that authorises, each verified by the one before it.
 
     Attributes:
+        root: the newest one.
         targets: None in a repository that has none yet.
         bins: None where targets does not delegate to a role of that name.
+        roots: all of them, from the trusted root 1 to the newest.
     """
 
     root: Root
     targets: Targets | None
     bins: Targets | None
+    roots: tuple[Root, ...]
 
 
 class TrustedRepository:
@@ -66,6 +70,7 @@ class TrustedRepository:
     Attributes:
         name: in the configuration.
         epoch: within what the ledger's rules hold.
+        verified: the metadata that authorises.
         verified_at: when all this was verified.
         versions: the versions of root, targets and ``bins`` that authorise.
 
@@ -76,6 +81,7 @@ class TrustedRepository:
     def __init__(self, name: str, epoch: Epoch, verified: VerifiedMetadata, verified_at: datetime) -> None:
         self.name = name
         self.epoch = epoch
+        self.verified = verified
         self.verified_at = verified_at
         offline = {"root": verified.root, "targets": verified.targets, INTERMEDIATE_BINS: verified.bins}
         present = {role: metadata for role, metadata in offline.items() if metadata is not None}
@@ -113,18 +119,20 @@ class TrustedRepository:
 
 
 async def load_trusted_repository(
-    name: str, root_sha256: str, source: MetadataSource, clock: Clock
+    name: str, root_sha256: str, source: MetadataSource, clock: Clock, *, epoch_number: int = 1
 ) -> TrustedRepository:
     """Verifies a repository from its pinned root.
 
     Args:
         root_sha256: the pin, 64 hexadecimal digits.
+        epoch_number: of the ledger's newest epoch.
 
     Raises:
         StartupError: REPOSITORY_INVALID, with the file and what is wrong with it.
     """
     loading = _Loading(name, source)
-    root = await loading.newest_root(root_sha256)
+    roots = await loading.roots(root_sha256)
+    root = roots[-1]
     named = await loading.named_by_snapshot()
     targets = await loading.delegated("targets", root, named)
     bins = None
@@ -133,7 +141,8 @@ async def load_trusted_repository(
         if bins is None:
             raise loading.invalid("1.bins.json", "it is missing, and targets delegates to it")
     try:
-        return TrustedRepository(name, Epoch(root_sha256), VerifiedMetadata(root, targets, bins), clock.now())
+        verified = VerifiedMetadata(root, targets, bins, roots)
+        return TrustedRepository(name, Epoch(root_sha256, epoch_number), verified, clock.now())
     except ValueError as error:
         raise loading.invalid("root, targets or bins", f"a delegation cannot be used: {error}") from error
 
@@ -149,17 +158,18 @@ class _Loading:
         self._name = name
         self._source = source
 
-    async def newest_root(self, pin: str) -> Root:
+    async def roots(self, pin: str) -> tuple[Root, ...]:
         content = await self._source.read("root", 1)
         if content is None:
             raise self.invalid("1.root.json", "it is missing")
         digest = hashlib.sha256(content).hexdigest()
         if digest != pin:
             raise self.invalid("1.root.json", f"its SHA-256 is {digest}, and the configuration pins {pin}")
-        root = self._verified("1.root.json", content, Root, None, 1)
-        while (content := await self._source.read("root", root.version + 1)) is not None:
-            root = self._verified(f"{root.version + 1}.root.json", content, Root, root, root.version + 1)
-        return root
+        roots = [self._verified("1.root.json", content, Root, None, 1)]
+        while (content := await self._source.read("root", len(roots) + 1)) is not None:
+            version = len(roots) + 1
+            roots.append(self._verified(f"{version}.root.json", content, Root, roots[-1], version))
+        return tuple(roots)
 
     async def named_by_snapshot(self) -> Mapping[str, int]:
         """The versions that the published snapshot names; empty before the first publication."""
@@ -175,14 +185,14 @@ class _Loading:
         return {name.removesuffix(".json"): described.version for name, described in meta.items()}
 
     async def delegated(self, role: str, delegator: Root | Targets, named: Mapping[str, int]) -> Targets | None:
-        """The verified metadata of an offline role: the version that the snapshot names, or else the newest."""
+        """The verified metadata of an offline role: the newest, counted up from the version that the snapshot names."""
         version = named.get(role, 1)
         content = await self._source.read(role, version)
         if content is None:
             if named:
                 raise self.invalid(f"{version}.{role}.json", "it is missing, and the published snapshot names it")
             return None
-        while not named and (newer := await self._source.read(role, version + 1)) is not None:
+        while (newer := await self._source.read(role, version + 1)) is not None:
             content, version = newer, version + 1
         return self._verified(f"{version}.{role}.json", content, Targets, delegator, version, role)
 

@@ -48,7 +48,7 @@ _ENTRIES_AT_ONCE = 400  # SQLite's oldest limit on the parameters of one stateme
 
 _ENTRY, _SIGNATURE = insert(ledger_entries), insert(ledger_signatures)
 _FLOOR_INSERT = sqlite.insert(ledger_floors)
-_FLOOR: Insert = _FLOOR_INSERT.on_conflict_do_update(
+FLOOR: Insert = _FLOOR_INSERT.on_conflict_do_update(
     index_elements=list(ledger_floors.primary_key), set_={"version": _FLOOR_INSERT.excluded.version}
 )
 MADE = (
@@ -96,7 +96,7 @@ class SqlLedger:
             recorded = [_enter(transaction, known, reservation, requester, at) for reservation in reservations]
             for (epoch, role), names in floors.own.items():
                 for name, version in names.items():
-                    transaction.add(_FLOOR, (epoch.repository, epoch.number, role, name, version))
+                    transaction.add(FLOOR, (epoch.repository, epoch.number, role, name, version))
             shared.raise_all(floors)
             return recorded
 
@@ -128,7 +128,7 @@ class SqlLedger:
     async def floors(self, epoch: Epoch) -> Mapping[str, Mapping[str, int]]:
         def work(transaction: JournalTransaction) -> Mapping[str, Mapping[str, int]]:
             transaction.flush()
-            return {role: names for (_, role), names in _read_floors(transaction.connection, epoch).items()}
+            return {role: names for (_, role), names in read_floors(transaction.connection, epoch).items()}
 
         return await self._journal.share(work, synced=False)
 
@@ -143,7 +143,7 @@ class SqlLedger:
         assert isinstance(shared, Floors)  # Nobody else keeps anything under this owner.
         for epoch in {one.epoch for one in reservations} - self._epochs:
             transaction.flush()
-            self._floors.own.update(_read_floors(transaction.connection, epoch))
+            self._floors.own.update(read_floors(transaction.connection, epoch))
             self._epochs.add(epoch)
         return shared
 
@@ -237,7 +237,8 @@ def _on_record(connection: Connection, leaves: Sequence[LeafReference]) -> list[
     return [found[leaf.index] for leaf in leaves]
 
 
-def _read_floors(connection: Connection, epoch: Epoch) -> dict[RoleName, dict[str, int]]:
+def read_floors(connection: Connection, epoch: Epoch) -> dict[RoleName, dict[str, int]]:
+    """All floors of an epoch."""
     columns = ledger_floors.c
     query = select(columns.role, columns.name, columns.version).where(
         columns.repository == epoch.repository, columns.epoch == epoch.number
