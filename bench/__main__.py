@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import scanning, signing
-from bench.table import Table
+from bench.table import Result
 
-BENCHMARKS = {"signing": signing.run, "scanning": scanning.run}
+BENCHMARKS: dict[str, Callable[[int], Result]] = {"signing": signing.run, "scanning": scanning.run}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -24,9 +25,9 @@ def main() -> None:
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
     RESULTS.mkdir(exist_ok=True)
     for name in arguments.names or BENCHMARKS:
-        table: Table = BENCHMARKS[name](arguments.rounds)
-        (RESULTS / f"{name}.json").write_text(json.dumps(table.as_json(), indent=2) + "\n")
-        print(json.dumps(table.as_json()) if arguments.json else table.as_text())
+        result = BENCHMARKS[name](arguments.rounds)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result.as_json(), indent=2, ensure_ascii=False) + "\n")
+        print(json.dumps(result.as_json()) if arguments.json else result.as_text())
 
 
 main()

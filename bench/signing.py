@@ -1,136 +1,71 @@
-"""Signing: ECDSA P-256 on SoftHSM, batches of 64, ledger durable, against the module driven directly and HSMSigner.
+"""Signing: ECDSA P-256 on SoftHSM, ledger and log durable, against the module driven directly and HSMSigner.
 
-Ours is the whole way: a client over mTLS, the checks of ``Sign``, the durable ledger, the HSM worker, verification, the
-record, the reply. The daemon is a process of its own; client and daemon share the machine's cores.
+Ours is the whole way: a client over mTLS, the checks of ``Sign``, the durable ledger and log, the HSM worker,
+verification, the record, the reply. Client, daemon and worker are processes of their own, and share the machine's
+cores with each other. Batches are counted by the clock; single requests by the processor's time that they take, of all
+processes together, and by the clock too, against what no request can do without.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 
-from bench.table import Table, best_rates
-from tests.support.daemon_process import DaemonProcess, place_home, run_cli
-from wharfinger_client import Client, SigningItem
+from bench import single_requests
+from bench.stage import BATCH, CALLS, Stage
+from bench.table import Aim, Report, Table, best_rates
 
-ROOT = Path(__file__).parents[1]
-PROGRAMS = Path(__file__).parent / "programs"
-PEERS = ROOT / ".venv" / "peers" / "bin" / "python"
-BATCH = 64
-BATCHES = 10
-HSM_SIGNER_ITEMS = 20
-FIRST_VERSION = 100
-PEER_KEYID = 2
+HSM_SIGNER_ITEMS = 30
 
 
-def run(rounds: int) -> Table:
-    """Measures, and returns signatures a second."""
+def run(rounds: int) -> Report:
+    """Measures all of it."""
     with tempfile.TemporaryDirectory(prefix="wharfinger-bench-") as folder, contextlib.ExitStack() as stack:
-        daemon = _daemon(Path(folder), stack)
-        _generate_peer_key(daemon)
-        direct = stack.enter_context(_program(daemon, [sys.executable, str(PROGRAMS / "direct.py")], "direct"))
-        peer = stack.enter_context(_program(daemon, [str(PEERS), str(PROGRAMS / "hsm_signer.py")], "peer"))
-        versions = iter(range(FIRST_VERSION, 10**6))
-        client = stack.enter_context(daemon.client())
-        rates = best_rates(
-            {
-                "module driven directly, one session": lambda: BATCH * BATCHES / _ask(direct, BATCH * BATCHES)[0],
-                "the same, each signature verified": lambda: BATCH * BATCHES / _ask(direct, BATCH * BATCHES)[1],
-                "wharfinger, Sign of 64 items": lambda: _sign_batches(client, versions, BATCH, BATCHES),
-                "wharfinger, Sign of 1 item": lambda: _sign_batches(client, versions, 1, BATCH),
-                "securesystemslib HSMSigner": lambda: HSM_SIGNER_ITEMS / _ask(peer, HSM_SIGNER_ITEMS)[0],
-            },
-            rounds,
+        stage = Stage(Path(folder), stack)
+        batches, aims = _batches(stage, rounds)
+        requests = single_requests.measure(stage, rounds)
+    return Report([batches, *requests.tables], [*aims, *requests.aims])
+
+
+def _batches(stage: Stage, rounds: int) -> tuple[Table, list[Aim]]:
+    items = BATCH * CALLS
+
+    def directly(*parts: str) -> float:
+        answer = stage.direct.ask(count=items)
+        return items / sum(answer[part] for part in parts)
+
+    def hsm_signer() -> float:
+        return HSM_SIGNER_ITEMS / stage.hsm_signer.ask(count=HSM_SIGNER_ITEMS)["signing"]
+
+    contestants: dict[str, Callable[[], float]] = {
+        "module driven directly, one session": lambda: directly("signing"),
+        "the same, each signature verified": lambda: directly("signing", "verifying"),
+        "securesystemslib HSMSigner": lambda: (
+            HSM_SIGNER_ITEMS / stage.hsm_signer.ask(count=HSM_SIGNER_ITEMS)["signing"]
+        ),
+    }
+    for workers, daemon in stage.daemons.items():
+        for callers in (1, 2):
+            contestants[_ours(workers, callers)] = lambda daemon=daemon, callers=callers: stage.batches(daemon, callers)
+    for callers in (1, 2):
+        contestants[f"{_ours(1, callers)}, unverified"] = lambda callers=callers: stage.batches(
+            stage.unverified, callers
         )
-    table = Table("Signing, ECDSA P-256 on SoftHSM, one worker", "signatures", rates)
-    ours, verified = rates["wharfinger, Sign of 64 items"], rates["the same, each signature verified"]
-    table.notes = [
-        f"batches of {BATCH} reach {ours / verified:.2f} of the verified floor",
-        f"and {ours / rates['securesystemslib HSMSigner']:.1f} times HSMSigner",
-    ]
-    return table
+    rates = best_rates(contestants, rounds)
+    table = Table(f"Signing, ECDSA P-256 on SoftHSM, batches of {BATCH}", "signatures", rates)
+    bare, verified = rates["module driven directly, one session"], rates["the same, each signature verified"]
+    aims = []
+    for callers in (1, 2):
+        ours = _ours(1, callers)
+        aims += [
+            Aim(f"{ours}, of the module driven directly with verification", rates[ours] / verified, 0.6),
+            Aim(f"{ours}, unverified, of the module without", rates[f"{ours}, unverified"] / bare, 0.85),
+            Aim(f"{ours}, times HSMSigner", rates[ours] / rates["securesystemslib HSMSigner"], 15),
+        ]
+    return table, aims
 
 
-def _daemon(folder: Path, stack: contextlib.ExitStack) -> DaemonProcess:
-    pristine = folder / "pristine"
-    made = run_cli("init", "--development", "--home", str(pristine), "--bins", str(BATCH))
-    assert made.returncode == 0, made.stderr
-    daemon = DaemonProcess(folder / "home", place_home(pristine, folder / "home"))
-    daemon.start()
-    stack.callback(daemon.stop)
-    return daemon
-
-
-def _generate_peer_key(daemon: DaemonProcess) -> None:
-    # HSMSigner finds keys by an integer CKA_ID, and ours have random ones: give it a key of its own.
-    token = ["--module", _module(daemon), "--token-label", "wharfinger-development", "--login", "--pin", _pin(daemon)]
-    key = ["--key-type", "EC:prime256v1", "--label", "peer", "--id", f"{PEER_KEYID:02x}", "--usage-sign"]
-    command = ["pkcs11-tool", *token, "--keypairgen", *key]
-    subprocess.run(command, check=True, capture_output=True, env=_environment(daemon))
-
-
-@contextlib.contextmanager
-def _program(daemon: DaemonProcess, command: list[str], kind: str) -> Iterator[subprocess.Popen[str]]:
-    token, pin = "wharfinger-development", _pin(daemon)
-    arguments = [_module(daemon), token, pin, "peer"] if kind == "direct" else [token, pin, str(PEER_KEYID)]
-    process = subprocess.Popen(
-        command + arguments,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=_environment(daemon) | {"PYKCS11LIB": _module(daemon)},
-    )
-    try:
-        yield process
-    finally:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.close()
-        process.wait()
-        process.stdout.close()
-
-
-def _ask(process: subprocess.Popen[str], count: int) -> list[float]:
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(f"{count}\n")
-    process.stdin.flush()
-    return [float(seconds) for seconds in process.stdout.readline().split()]
-
-
-def _sign_batches(client: Client, versions: Iterator[int], items: int, batches: int) -> float:
-    expires = (datetime.now(UTC) + timedelta(hours=12)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    prepared = [_batch(next(versions), items, expires) for _ in range(batches)]
-    started = time.perf_counter()
-    for batch in prepared:
-        client.sign(batch)
-    return items * batches / (time.perf_counter() - started)
-
-
-def _batch(version: int, items: int, expires: str) -> list[SigningItem]:
-    signed = json.dumps(
-        {"_type": "targets", "expires": expires, "spec_version": "1.0.31", "targets": {}, "version": version},
-        separators=(",", ":"),
-        sort_keys=True,
-    ).encode()
-    return [SigningItem("development", signed, role=f"bins-{number:02x}") for number in range(items)]
-
-
-def _module(daemon: DaemonProcess) -> str:
-    import tomllib
-
-    return str(tomllib.loads((daemon.home / "config.toml").read_text())["hsm"]["module"])
-
-
-def _pin(daemon: DaemonProcess) -> str:
-    return (daemon.home / "pin").read_text().strip()
-
-
-def _environment(daemon: DaemonProcess) -> dict[str, str]:
-    return dict(os.environ) | {"SOFTHSM2_CONF": str(daemon.home / "softhsm" / "softhsm2.conf")}
+def _ours(workers: int, callers: int) -> str:
+    return f"wharfinger, {workers} worker{'s' * (workers > 1)}, {callers} caller{'s' * (callers > 1)}"

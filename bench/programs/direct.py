@@ -1,7 +1,8 @@
 """Drives the PKCS#11 module directly on one session: the floor of signing.
 
-A program of its own, because whoever loads a PKCS#11 module should do nothing else. Reads lines with a count from
-standard input; answers each with the seconds that so many signatures took, alone and with verification.
+A program of its own, because whoever loads a PKCS#11 module should do nothing else. Reads lines ``{"count": N}`` from
+standard input; answers each with the seconds that so many signatures took, and that their verification took afterwards:
+by the clock, and of the processor.
 
     python direct.py MODULE TOKEN_LABEL PIN KEY_LABEL
 """
@@ -9,6 +10,7 @@ standard input; answers each with the seconds that so many signatures took, alon
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import time
 
@@ -27,10 +29,17 @@ public = load_der_public_key(
 assert isinstance(public, ec.EllipticCurvePublicKey)
 type(key).key_type = pkcs11.KeyType.EC  # type: ignore[misc]  # saves a C_GetAttributeValue for each signature
 for line in sys.stdin:
-    digests = [hashlib.sha256(str(number).encode()).digest() for number in range(int(line))]
-    started = time.perf_counter()
+    digests = [hashlib.sha256(str(number).encode()).digest() for number in range(json.loads(line)["count"])]
+    begun, begun_cpu = time.perf_counter(), time.process_time()
     signatures = [encode_ecdsa_signature(key.sign(digest, mechanism=pkcs11.Mechanism.ECDSA)) for digest in digests]
-    signed = time.perf_counter()
+    signed, signed_cpu = time.perf_counter(), time.process_time()
     for digest, signature in zip(digests, signatures, strict=True):
         public.verify(signature, digest, ec.ECDSA(utils.Prehashed(SHA256())))
-    print(signed - started, time.perf_counter() - started, flush=True)
+    ended, ended_cpu = time.perf_counter(), time.process_time()
+    said = {
+        "signing": signed - begun,
+        "verifying": ended - signed,
+        "signing_cpu": signed_cpu - begun_cpu,
+        "verifying_cpu": ended_cpu - signed_cpu,
+    }
+    print(json.dumps(said), flush=True)

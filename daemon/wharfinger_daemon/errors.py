@@ -8,6 +8,7 @@
     ├── RefusedError                policy or the ledger forbids it in the present state
     ├── AlreadyExistsError          the identifier is taken by something else
     ├── OverloadedError             too much at once; try again later
+    │   └── RateLimitedError        this caller asked for too much; says when to come back
     ├── UnavailableError            a part that is needed does not answer now; try again
     ├── DeadlineError               not enough time was left
     ├── CorruptStateError           stored state contradicts itself; an operator must look
@@ -176,6 +177,18 @@ class AlreadyExistsError(WharfingerError):
 
 class OverloadedError(WharfingerError):
     """Too much at once. The same request may succeed later."""
+
+
+class RateLimitedError(OverloadedError):
+    """The caller asked for too much in too short a time.
+
+    Attributes:
+        retry_after_seconds: when the same request passes, if the caller asks for nothing else meanwhile.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, retry_after_seconds: float = 1.0, **details: str) -> None:
+        super().__init__(message, reason=reason, **details)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnavailableError(WharfingerError):

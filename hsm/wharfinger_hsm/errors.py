@@ -3,10 +3,12 @@
     HsmError
     ├── ModuleMissingError       the PKCS#11 module is not there or cannot be loaded
     ├── TokenMissingError        the module shows no token, or more than one, of the configured label
+    ├── TokenUriError            a PKCS#11 URI that is malformed, or says what it may not say (also a ValueError)
     ├── PinFileError             the PIN file is missing, unreadable, open to everybody, or malformed
     ├── WrongPinError            the token refused the PIN; never retried, because tokens lock after a few attempts
     ├── KeyNotFoundError         the token answers, and holds no usable key pair with this public key
     ├── KeyExistsError           an object with this label is there already
+    ├── KeyNotDestroyedError     the token kept a key that it was told to destroy
     ├── UnsupportedItemError     the payload's kind or length does not fit the key, or the key cannot be used at all
     ├── SignatureInvalidError    the token returned a signature that its own public key refuses
     ├── OverloadedError          too many calls are waiting already; nothing was done
@@ -33,6 +35,10 @@ class TokenMissingError(HsmError):
     wire_name = "token-missing"
 
 
+class TokenUriError(HsmError, ValueError):
+    wire_name = "token-uri"
+
+
 class PinFileError(HsmError):
     wire_name = "pin-file"
 
@@ -51,6 +57,10 @@ class KeyNotFoundError(HsmError):
 
 class KeyExistsError(HsmError):
     wire_name = "key-exists"
+
+
+class KeyNotDestroyedError(HsmError):
+    wire_name = "key-not-destroyed"
 
 
 class UnsupportedItemError(HsmError):
@@ -78,7 +88,12 @@ class TokenUnavailableError(HsmError):
         self.retry_after_seconds = retry_after_seconds
 
 
-CALLERS_FAULT: tuple[type[HsmError], ...] = (KeyNotFoundError, KeyExistsError, UnsupportedItemError)
+CALLERS_FAULT: tuple[type[HsmError], ...] = (
+    KeyNotFoundError,
+    KeyExistsError,
+    KeyNotDestroyedError,
+    UnsupportedItemError,
+)
 """Errors after which the worker and its session are as good as before."""
 
 _BY_WIRE_NAME: dict[str, type[HsmError]] = {
@@ -86,10 +101,12 @@ _BY_WIRE_NAME: dict[str, type[HsmError]] = {
     for error in (
         ModuleMissingError,
         TokenMissingError,
+        TokenUriError,
         PinFileError,
         WrongPinError,
         KeyNotFoundError,
         KeyExistsError,
+        KeyNotDestroyedError,
         UnsupportedItemError,
         SignatureInvalidError,
         OverloadedError,

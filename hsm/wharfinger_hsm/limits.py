@@ -11,13 +11,19 @@ class SupervisorLimits:
     """From starting a process to its log-in."""
 
     keys: float = 30.0
-    """For listing keys and for generating one; large RSA keys take long."""
+    """For all requests but signing; large RSA keys take long to generate."""
 
     allowance: float = 1.0
     """A worker is never killed over one signing request sooner than this …"""
 
     allowance_per_item: float = 0.1
     """… plus this for each item, however short the caller's deadline: haste must not kill healthy workers."""
+
+    ceiling: float = 10.0
+    """A worker is killed over one signing request after this, however far the caller's deadline."""
+
+    least: float = 0.005
+    """With less time left, the token is not asked: no answer would come in time."""
 
     stop: float = 2.0
     """For logging out when the supervisor closes."""
@@ -29,8 +35,9 @@ class SupervisorLimits:
     waiting_requests: int = 1024
     """More than so many waiting requests are refused with `OverloadedError`."""
 
-    items_per_request: int = 64
-    """Longer batches are split, so that workers share them and others get a turn in between."""
+    items_per_request: int = 16
+    """Longer batches are split, so that workers share them, others get a turn in between, and one part is verified
+    while the next is signed; shorter ones that wait are merged."""
 
     def backoff(self, failures: int) -> float:
         """The wait after so many failures in a row (1 or more)."""

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from wharfinger_hsm.errors import KeyExistsError, KeyNotFoundError, TokenUnavailableError
 from wharfinger_hsm.labels import check_label
-from wharfinger_hsm.model import KeyAlgorithm, SigningItem, TokenKey, fingerprint
-from wharfinger_hsm.verification import ECDSA_BY_DIGEST_SIZE, PREHASHED_SHA256, PSS, check_item, verify
+from wharfinger_hsm.model import KeyAlgorithm, KeyAttributes, SigningItem, TokenKey, fingerprint
+from wharfinger_hsm.verification import ECDSA_BY_DIGEST_SIZE, PREHASHED_SHA256, PSS, check_item
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
@@ -55,10 +55,22 @@ class MemoryToken:
         for item in items:
             check_item(item)
         private_keys = [self._entry(item.public_key)[1] for item in items]
-        signatures = [_sign(key, item.payload.value) for key, item in zip(private_keys, items, strict=True)]
-        for item, signature in zip(items, signatures, strict=True):
-            verify(item, signature)
-        return signatures
+        return [_sign(key, item.payload.value) for key, item in zip(private_keys, items, strict=True)]
+
+    def attributes(self, public_key: bytes) -> KeyAttributes:
+        key, _ = self._entry(public_key)
+        return KeyAttributes(
+            *(key.public_key, key.algorithm, key.label, key.key_id),
+            local=True,
+            sensitive=False,
+            extractable=True,
+            sign=True,
+            library="wharfinger_hsm.memory_token, for tests",
+        )
+
+    def destroy(self, public_key: bytes) -> None:
+        self._entry(public_key)
+        del self._keys[public_key]
 
     def close(self) -> None:
         self._closed = True

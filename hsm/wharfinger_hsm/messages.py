@@ -5,11 +5,24 @@ A frame is its length in four bytes, big-endian, then the message. The superviso
 """
 
 import struct
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from wharfinger_hsm.model import MAX_MESSAGE_BYTES, Digest, KeyAlgorithm, Message, SigningItem, TokenKey
+from wharfinger_hsm.model import (
+    MAX_MESSAGE_BYTES,
+    Digest,
+    KeyAlgorithm,
+    KeyAttributes,
+    KeySource,
+    Message,
+    SignerKey,
+    SignerSettings,
+    SigningItem,
+    TokenKey,
+    TokenSettings,
+)
 
 MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + 1024 * 1024
 """One message of the greatest size, and room around it."""
@@ -23,13 +36,65 @@ class ProtocolError(Exception):
     """The other side does not speak this protocol. Nothing it says afterwards can be trusted."""
 
 
+class Pkcs11Start(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """What `TokenSettings` say, with absolute paths."""
+
+    module: str
+    pin_file: str
+    label: str | None = None
+    serial: str | None = None
+    slot: int | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+
+
+class SignersStart(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """What `SignerSettings` say: of each signer the URI, the public key's file, the label, and the secret's file."""
+
+    signers: list[tuple[str, str, str, str | None]]
+    modules: list[str]
+
+
 class Start(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The first frame. `parent` is the supervisor's process id: the worker does not outlive it."""
 
-    module: str
-    token_label: str
-    pin_file: str
+    source: Pkcs11Start | SignersStart
     parent: int
+
+    @classmethod
+    def of(cls, source: KeySource, parent: int) -> "Start":
+        if isinstance(source, TokenSettings):
+            named = (source.token_label, source.serial, source.slot, source.manufacturer, source.model)
+            return cls(Pkcs11Start(str(source.module.absolute()), str(source.pin_file.absolute()), *named), parent)
+        signers = [
+            (
+                one.uri,
+                str(one.public_key_file.absolute()),
+                one.label,
+                None if one.secret_file is None else str(one.secret_file.absolute()),
+            )
+            for one in source.signers
+        ]
+        return cls(SignersStart(signers, list(source.modules)), parent)
+
+    def settings(self) -> KeySource:
+        """The same settings in the worker; it has its environment already."""
+        said = self.source
+        if isinstance(said, Pkcs11Start):
+            return TokenSettings(
+                module=Path(said.module),
+                token_label=said.label,
+                pin_file=Path(said.pin_file),
+                serial=said.serial,
+                slot=said.slot,
+                manufacturer=said.manufacturer,
+                model=said.model,
+            )
+        signers = (
+            SignerKey(uri, Path(public_key), label, None if secret is None else Path(secret))
+            for uri, public_key, label, secret in said.signers
+        )
+        return SignerSettings(tuple(signers), tuple(said.modules))
 
 
 class ListKeys(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -40,6 +105,16 @@ class Generate(msgspec.Struct, frozen=True, tag=True, array_like=True):
     number: int
     algorithm: KeyAlgorithm
     label: str
+
+
+class ReadAttributes(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    number: int
+    public_key: bytes
+
+
+class Destroy(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    number: int
+    public_key: bytes
 
 
 class WireItem(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +152,19 @@ class Signed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     signatures: list[bytes]
 
 
+class Attributes(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Answers `ReadAttributes`."""
+
+    number: int
+    attributes: KeyAttributes
+
+
+class Destroyed(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Answers `Destroy`: the key is gone."""
+
+    number: int
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """The error by its `HsmError.wire_name`. `number` is 0 when the worker could not start."""
 
@@ -85,8 +173,8 @@ class Failed(msgspec.Struct, frozen=True, tag=True, array_like=True):
     message: str
 
 
-Request = ListKeys | Generate | Sign
-Reply = Ready | Keys | Signed | Failed
+Request = ListKeys | Generate | Sign | ReadAttributes | Destroy
+Reply = Ready | Keys | Signed | Attributes | Destroyed | Failed
 
 _start_decoder = msgspec.msgpack.Decoder(Start)
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

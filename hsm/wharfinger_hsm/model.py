@@ -59,7 +59,7 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A whole message, for Ed25519 keys, which hash it themselves. At most 64 MiB."""
+    """A whole message, for keys that hash it themselves: Ed25519, and any key that takes messages. At most 64 MiB."""
 
     value: bytes
 
@@ -83,26 +83,107 @@ class SigningItem:
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """A key pair on the token. `public_key` is a SubjectPublicKeyInfo in DER; `key_id` is CKA_ID."""
+    """A key pair on the token. `public_key` is a SubjectPublicKeyInfo in DER; `key_id` is CKA_ID, or empty."""
 
     public_key: bytes
     algorithm: KeyAlgorithm
     label: str
     key_id: bytes
+    takes_messages: bool = False
+    """It signs whole `Message`s, whatever its algorithm, and no `Digest`: so do the signers of securesystemslib."""
+
+    @property
+    def digest_size(self) -> int | None:
+        """Length in bytes of the digest that this key takes; None for one that takes whole messages."""
+        return None if self.takes_messages else self.algorithm.digest_size
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAttributes:
+    """What a token tells about one of its private keys, bound to the public key's value. Nothing is assumed.
+
+    Each field from `local` on is None when the token does not tell it. Mechanisms are called by their names in PKCS#11,
+    as CKM_EC_KEY_PAIR_GEN, or by their number in hexadecimal. The answers are the module's word: proof could only be an
+    attestation that the token's maker signed.
+    """
+
+    public_key: bytes
+    algorithm: KeyAlgorithm
+    label: str
+    key_id: bytes
+    local: bool | None = None
+    sensitive: bool | None = None
+    always_sensitive: bool | None = None
+    extractable: bool | None = None
+    never_extractable: bool | None = None
+    private: bool | None = None
+    modifiable: bool | None = None
+    copyable: bool | None = None
+    derive: bool | None = None
+    decrypt: bool | None = None
+    unwrap: bool | None = None
+    sign: bool | None = None
+    sign_recover: bool | None = None
+    key_gen_mechanism: str | None = None
+    allowed_mechanisms: tuple[str, ...] | None = None
+    token_label: str | None = None
+    token_serial: str | None = None
+    token_manufacturer: str | None = None
+    token_model: str | None = None
+    library: str | None = None
+    """The module's description of itself, with its maker and version."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSettings:
-    """Where the token is.
+    """A token behind a PKCS#11 module.
 
-    `pin_file` is read by the worker process alone. `environment` is given to the worker and to nobody else (SoftHSM
-    reads `SOFTHSM2_CONF`, network HSM modules have their own).
+    What is None does not matter; exactly one token must have all the rest. Slot numbers change whenever a token is
+    made or a reader is plugged in: prefer label or serial. `pin_file` is read by the worker process alone.
+    `environment` is given to the worker and to nobody else (SoftHSM reads `SOFTHSM2_CONF`, network HSM modules have
+    their own).
     """
 
     module: Path
-    token_label: str
+    token_label: str | None
     pin_file: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    serial: str | None = None
+    slot: int | None = None
+    manufacturer: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignerKey:
+    """One signer of securesystemslib and the key that it signs with.
+
+    `uri` is a private key URI, as securesystemslib's documentation lists them (`awskms:`, `gcpkms:`, `azurekms:`,
+    `hv:`, `file2:`). `public_key_file` holds the public key as PEM, because most signers do not tell it.
+    """
+
+    uri: str
+    public_key_file: Path
+    label: str
+    secret_file: Path | None = None
+    """Holds what the signer may ask for, as a passphrase, on one line; read by the worker process alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignerSettings:
+    """Signers of securesystemslib that stand in for a token.
+
+    `modules` are imported in the worker before the signers are made: a signer of one's own registers its scheme there.
+    `environment` is all that the worker gets: credentials of a cloud's SDK, `HOME` where the SDK looks for them.
+    """
+
+    signers: tuple[SignerKey, ...]
+    modules: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+KeySource = TokenSettings | SignerSettings
+"""What a worker opens."""
 
 
 def fingerprint(public_key: bytes) -> str:

@@ -12,123 +12,45 @@ States of a slot::
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
-from wharfinger_hsm.errors import CALLERS_FAULT, HsmError, TokenUnavailableError, WrongPinError, error_from_wire
-from wharfinger_hsm.limits import SupervisorLimits
-from wharfinger_hsm.messages import Failed, Reply, Request
+from wharfinger_hsm.crew import Crew, Job, SlotState, merged
+from wharfinger_hsm.errors import (
+    CALLERS_FAULT,
+    HsmError,
+    SignatureInvalidError,
+    TokenUnavailableError,
+    WrongPinError,
+    error_from_wire,
+)
+from wharfinger_hsm.messages import Failed, Signed
 from wharfinger_hsm.worker_process import WorkerLostError, WorkerProcess
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A request on its way. Times are those of the event loop's clock."""
-
-    request: Request
-    deadline: float
-    allowance: float
-    """Seconds that the worker has at least, whatever the deadline."""
-    repeatable: bool
-    """May be sent to another worker, once, after the first was lost."""
-    answer: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    def resolve(self, reply: Reply) -> None:
-        if not self.answer.done():  # The caller may have stopped waiting.
-            self.answer.set_result(reply)
-
-    def fail(self, error: HsmError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-
-class SlotState(Enum):
-    STARTING = auto()
-    HEALTHY = auto()
-    BACKING_OFF = auto()
-    ENDED = auto()
-
-
-@dataclass(slots=True, eq=False)
-class Crew:
-    """What the slots of one supervisor share."""
-
-    launch: Callable[[], Awaitable[WorkerProcess]]
-    limits: SupervisorLimits
-    on_worker_lost: Callable[[str], None]
-    jobs: deque[Job] = field(default_factory=deque)
-    arrival: asyncio.Event = field(default_factory=asyncio.Event)
-    slots: list["WorkerSlot"] = field(default_factory=list)
-    restarts: int = 0
-    refused_pin: WrongPinError | None = None
-    # Log-ins one after another: SoftHSM fails simultaneous starts, and a wrong PIN must be found out by one attempt.
-    log_in: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    async def launch_one(self) -> WorkerProcess:
-        """Starts a worker. Raises `HsmError`; after one refused PIN, `WrongPinError` without asking the token."""
-        async with self.log_in:
-            if self.refused_pin is not None:
-                raise WrongPinError(str(self.refused_pin))
-            try:
-                async with asyncio.timeout(self.limits.start):
-                    return await self.launch()
-            except WrongPinError as error:
-                self.refused_pin = error
-                raise
-            except WorkerLostError as error:
-                raise TokenUnavailableError(str(error)) from error
-            except TimeoutError as error:
-                overdue = f"A worker did not log in within {self.limits.start:g} seconds and was killed."
-                raise TokenUnavailableError(overdue) from error
-
-    def submit(self, job: Job) -> None:
-        self.jobs.append(job)
-        self.arrival.set()
-
-    def count(self, *states: SlotState) -> int:
-        return sum(slot.state in states for slot in self.slots)
-
-    def refusal(self) -> HsmError | None:
-        """Why a call cannot be served, unless some worker is there or about to be."""
-        if self.count(SlotState.HEALTHY, SlotState.STARTING):
-            return None
-        if self.refused_pin is not None:
-            return WrongPinError(str(self.refused_pin))
-        waiting = [slot for slot in self.slots if slot.state is SlotState.BACKING_OFF]
-        if not waiting:
-            return TokenUnavailableError("The HSM workers are not running.")
-        soonest = min(waiting, key=lambda slot: slot.next_attempt)
-        wait = max(0.0, soonest.next_attempt - asyncio.get_running_loop().time())
-        return TokenUnavailableError(
-            f"No HSM worker can serve. {soonest.trouble}", max(wait, self.limits.first_backoff)
-        )
-
-    def refuse_waiting(self) -> None:
-        """Fails every waiting job when nobody will serve it."""
-        error = self.refusal()
-        while error is not None and self.jobs:
-            self.jobs.popleft().fail(error)
+_UNVERIFIED_REPLIES = 2
+"""A worker signs the next while the last is verified, and no further ahead."""
 
 
 class WorkerSlot:
-    """One place. `tend` runs for as long as the supervisor does."""
+    """One place. `tend` runs for as long as the supervisor does. Without a worker it begins by backing off."""
 
-    def __init__(self, crew: Crew, worker: WorkerProcess) -> None:
+    def __init__(self, crew: Crew, worker: WorkerProcess | None, trouble: str = "") -> None:
         self._crew = crew
-        self._worker: WorkerProcess | None = worker
+        self._worker = worker
         self._failures = 0
-        self.state = SlotState.HEALTHY
+        self._arrival: asyncio.Future[None] | None = None
+        self._verifications: deque[asyncio.Task[None]] = deque()
+        self.state = SlotState.BACKING_OFF if worker is None else SlotState.HEALTHY
         self.next_attempt = 0.0
         """When, by the event loop's clock, a slot that backs off tries again."""
-        self.trouble = ""
+        self.trouble = trouble
         """Why the last worker was lost."""
 
     async def tend(self) -> None:
         """Serves jobs, and replaces the worker whenever it is lost, until a PIN is refused or the task is cancelled."""
         try:
+            if self._worker is None:
+                self._worker = await self._replacement()
             while self._worker is not None:
                 self.trouble = await self._serve(self._worker)
                 await self._lose(self._worker)
@@ -139,74 +61,128 @@ class WorkerSlot:
 
     async def stop(self) -> None:
         """Ends the worker; for when `tend` has ended."""
+        await asyncio.gather(*self._verifications)
         if self._worker is not None:
             await self._worker.stop(self._crew.limits.stop)
 
     async def _serve(self, worker: WorkerProcess) -> str:
         """Does jobs until the worker is lost; says why it was."""
-        while (job := await self._next_job(worker)) is not None:
-            if job.answer.done():
-                continue  # Its caller went away, or its deadline passed while it waited: no fault of the worker.
-            trouble = await self._do(job, worker)
-            if trouble is not None:
-                return trouble
-        return "The worker ended by itself."
+        worker.ended.add_done_callback(self._notice_end)
+        try:
+            while jobs := await self._next_jobs(worker):
+                trouble = await self._do(jobs, worker)
+                if trouble is not None:
+                    return worker.condemned or trouble
+                while len(self._verifications) >= _UNVERIFIED_REPLIES:
+                    await asyncio.wait({self._verifications[0]})
+        finally:
+            worker.ended.remove_done_callback(self._notice_end)
+        return worker.condemned or "The worker ended by itself."
 
-    async def _next_job(self, worker: WorkerProcess) -> Job | None:
-        """The next job, or None when the worker ends first."""
-        while not worker.ended.done():
-            if self._crew.jobs:
-                return self._crew.jobs.popleft()
-            self._crew.arrival.clear()
-            arrival = asyncio.ensure_future(self._crew.arrival.wait())
-            try:
-                await asyncio.wait({arrival, worker.ended}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                arrival.cancel()
-        return None
+    async def _next_jobs(self, worker: WorkerProcess) -> list[Job]:
+        """The next jobs, for one request; none when the worker ends first."""
+        self._crew.idle += 1
+        try:
+            while not worker.ended.done():
+                if jobs := self._crew.take():
+                    return jobs
+                self._arrival = self._crew.arrival()
+                await self._arrival
+        finally:
+            self._crew.idle -= 1
+        self._crew.wake_one()  # Perhaps this slot was woken for a job that it cannot do any more.
+        return []
 
-    async def _do(self, job: Job, worker: WorkerProcess) -> str | None:
-        """Has the worker do the job. Returns why it was lost, or None when it is as good as before."""
-        loop = asyncio.get_running_loop()
-        seconds = max(job.deadline - loop.time(), job.allowance)
+    def _notice_end(self, ended: asyncio.Future[int]) -> None:
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
+    async def _do(self, jobs: list[Job], worker: WorkerProcess) -> str | None:
+        """Has the worker do the jobs. Returns why it was lost, or None when it is as good as before."""
+        seconds = self._seconds(jobs)
         try:
             async with asyncio.timeout(seconds):
-                reply = await worker.call(job.request)
+                reply = await worker.call(merged(jobs))
         except TimeoutError:
             trouble = f"A worker did not answer within {seconds:.3g} seconds and was killed."
-            job.fail(TokenUnavailableError(trouble, self._crew.limits.first_backoff))
+            self._give_back(jobs, trouble)
             return trouble
         except WorkerLostError as error:
-            self._give_back(job, str(error))
+            self._give_back(jobs, worker.condemned or str(error))
             return str(error)
         except asyncio.CancelledError:
-            job.fail(TokenUnavailableError("The supervisor was closed during the call."))
+            for job in jobs:
+                job.fail(TokenUnavailableError("The supervisor was closed during the call."))
             raise
-        if not isinstance(reply, Failed):
-            self._failures = 0
-            job.resolve(reply)
-            return None
-        return self._do_failed(job, error_from_wire(reply.error, reply.message))
+        match reply:
+            case Failed(_, wire_name, message):
+                return self._do_failed(jobs, error_from_wire(wire_name, message))
+            case Signed(_, signatures):
+                verification = asyncio.create_task(self._verify(jobs, signatures, worker))
+                self._verifications.append(verification)
+                verification.add_done_callback(self._verifications.remove)
+            case _:
+                self._failures = 0
+                jobs[0].resolve(reply)
+        return None
 
-    def _do_failed(self, job: Job, error: HsmError) -> str | None:
+    def _seconds(self, jobs: list[Job]) -> float:
+        """Until the last deadline, within what a worker has at least and at most."""
+        left = max(job.deadline for job in jobs) - asyncio.get_running_loop().time()
+        allowance = max(job.allowance for job in jobs)
+        if len(jobs) > 1:
+            allowance = self._crew.limits.allowance_for(sum(len(job.items) for job in jobs))
+        return min(max(left, allowance), max(job.ceiling for job in jobs))
+
+    async def _verify(self, jobs: list[Job], signatures: list[bytes], worker: WorkerProcess) -> None:
+        """Answers each job with its part of the signatures, if all of that part are right."""
+        items = [item for job in jobs for item in job.items]
+        faults = await self._crew.verifier.faults(items, signatures)
+        found: SignatureInvalidError | None = None
+        start = 0
+        for job in jobs:
+            end = start + len(job.items)
+            fault = next((fault for fault in faults[start:end] if fault is not None), None)
+            if fault is None:
+                job.resolve(Signed(job.request.number, signatures[start:end]))
+            else:
+                found = fault
+                job.fail(fault)
+            start = end
+        if found is None:
+            self._failures = 0
+        else:
+            worker.condemn(str(found))
+
+    def _do_failed(self, jobs: list[Job], error: HsmError) -> str | None:
         if isinstance(error, CALLERS_FAULT):
             self._failures = 0
-            job.fail(error)
+            if len(jobs) > 1:  # One of them is at fault, and the others must not pay for it.
+                for job in jobs:
+                    job.alone = True
+                self._crew.put_back(jobs)
+            else:
+                jobs[0].fail(error)
             return None
+        if isinstance(error, WrongPinError):  # PINs expire, or are locked, under sessions that live.
+            self._crew.give_pin_up(error)
         if isinstance(error, TokenUnavailableError):
-            self._give_back(job, str(error))
+            self._give_back(jobs, str(error))
         else:
-            job.fail(error)
+            for job in jobs:
+                job.fail(error)
         return str(error)
 
-    def _give_back(self, job: Job, trouble: str) -> None:
-        """A lost worker's job: once to another healthy worker, if it repeats safely, or back to the caller."""
+    def _give_back(self, jobs: list[Job], trouble: str) -> None:
+        """A lost worker's jobs: once to another healthy worker, if they repeat safely and in time, or back."""
+        least = asyncio.get_running_loop().time() + self._crew.limits.least
         others = [slot for slot in self._crew.slots if slot is not self and slot.state is SlotState.HEALTHY]
-        if job.repeatable and others:
-            job.repeatable = False
-            self._crew.submit(job)
-        else:
-            job.fail(TokenUnavailableError(trouble, self._crew.limits.first_backoff))
+        for job in jobs:
+            if job.repeatable and others and job.deadline > least:
+                job.repeatable = False
+                self._crew.submit(job)
+            else:
+                job.fail(TokenUnavailableError(trouble, self._crew.limits.first_backoff))
 
     async def _lose(self, worker: WorkerProcess) -> None:
         self.state = SlotState.STARTING

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wharfinger_hsm.errors import ModuleMissingError, PinFileError, TokenMissingError
+from wharfinger_hsm.errors import ModuleMissingError, PinFileError, TokenMissingError, UnsupportedItemError
 from wharfinger_hsm.labels import check_label
 from wharfinger_hsm.model import TokenSettings
 
@@ -25,6 +25,9 @@ MODULE_PATHS = (
 )
 MAX_LABEL_BYTES = 32
 """CK_TOKEN_INFO has no room for more."""
+
+# In softhsm2.conf '#' begins a comment and '=' ends a name, wherever they stand, and nothing escapes them.
+_NOT_IN_CONFIGURATION = frozenset("#=\n\r")
 
 _CONFIGURATION = """\
 # SoftHSM 2, for development and tests: see softhsm2.conf(5).
@@ -65,13 +68,19 @@ def find_module() -> Path:
 def create_token(directory: Path, label: str, pin: str, so_pin: str) -> SoftHsmToken:
     """Creates `directory` with `softhsm2.conf` and a token in it, readable by this user alone.
 
-    A token of this label that is there already is left as it is, PIN and keys included, so that repeating is harmless.
+    A token of this label that is there already is left as it is, PIN and keys included, so that repeating is harmless;
+    but one whose user PIN was never set, because softhsm2-util was interrupted, is made anew: nobody could use it.
     The PINs (4 to 255 printable characters) reach softhsm2-util through a pseudo-terminal and never its command line.
 
     Raises `ModuleMissingError` without SoftHSM, `UnsupportedItemError` for a label that is not 1 to 32 plain
-    characters, `PinFileError` for a PIN that SoftHSM would refuse, `TokenMissingError` when softhsm2-util fails.
+    characters or a path that softhsm2.conf cannot hold, `PinFileError` for a PIN that SoftHSM would refuse,
+    `TokenMissingError` when softhsm2-util fails.
     """
     check_label(label, MAX_LABEL_BYTES)
+    if set(str(directory.absolute())) & _NOT_IN_CONFIGURATION:
+        raise UnsupportedItemError(
+            f"softhsm2.conf cannot hold the path {directory}: use one without '#', '=' and line break."
+        )
     for name, value in (("user PIN", pin), ("security officer's PIN", so_pin)):
         if not 4 <= len(value.encode()) <= 255 or not value.isprintable():
             raise PinFileError(f"The {name} must have 4 to 255 bytes, all printable.")
@@ -83,19 +92,41 @@ def create_token(directory: Path, label: str, pin: str, so_pin: str) -> SoftHsmT
     tokens.mkdir(mode=0o700, parents=True, exist_ok=True)
     tokens.parent.chmod(0o700)
     token.configuration.write_text(_CONFIGURATION.format(tokens=tokens), encoding="utf-8")
-    if label not in _labels(program, token.environment):
+    shown = [one for one in _shown(program, token.environment) if one.label == label]
+    for one in shown:
+        if not one.has_user_pin:
+            _run(program, token.environment, "--delete-token", "--serial", one.serial)
+    if not any(one.has_user_pin for one in shown):
         _initialise(program, token, answers=iter((so_pin, so_pin, pin, pin)))
     return token
 
 
-def _labels(program: str, environment: dict[str, str]) -> set[str]:
-    shown = subprocess.run(  # noqa: S603 - a fixed program
-        [program, "--show-slots"], env=environment, capture_output=True, text=True, check=False
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    label: str
+    serial: str
+    has_user_pin: bool
+
+
+def _shown(program: str, environment: dict[str, str]) -> list[_Shown]:
+    """The tokens that were initialised."""
+    shown = []
+    for slot in _run(program, environment, "--show-slots").split("\nSlot ")[1:]:
+        lines = (line.strip().partition(":") for line in slot.splitlines())
+        said = {name: value.strip() for name, _, value in lines}
+        if said.get("Initialized") == "yes":
+            shown.append(_Shown(said["Label"], said["Serial number"], said["User PIN init."] == "yes"))
+    return shown
+
+
+def _run(program: str, environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - a fixed program; what it is given are options and what it showed itself
+        [program, *arguments], env=environment, capture_output=True, text=True, check=False
     )
-    if shown.returncode:
-        raise TokenMissingError(f"softhsm2-util --show-slots failed: {shown.stderr.strip() or shown.stdout.strip()}")
-    lines = (line.strip().partition(":") for line in shown.stdout.splitlines())
-    return {value.strip() for name, _, value in lines if name == "Label"}
+    if done.returncode:
+        said = done.stderr.strip() or done.stdout.strip()
+        raise TokenMissingError(f"softhsm2-util {arguments[0]} failed: {said}")
+    return done.stdout
 
 
 def _initialise(program: str, token: SoftHsmToken, answers: Iterator[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from wharfinger_hsm.model import KeyAlgorithm, SigningItem, TokenKey
+from wharfinger_hsm.model import KeyAlgorithm, KeyAttributes, SigningItem, TokenKey
 
 
 class Token(Protocol):
@@ -33,11 +33,23 @@ class Token(Protocol):
         ...
 
     def sign(self, items: Sequence[SigningItem]) -> list[bytes]:
-        """Signs all items or none, in their order; each signature is verified with its public key before it is given.
+        """Signs all items or none, in their order. The signatures are NOT verified: whoever gives them out does that.
 
         ECDSA signatures are DER (`ECDSA-Sig-Value`), RSA-PSS and Ed25519 raw. Raises `UnsupportedItemError` when a
-        payload does not fit its key and `KeyNotFoundError` for unknown keys. `SignatureInvalidError` means a faulty
-        token: close it, and do not use it again.
+        payload does not fit its key and `KeyNotFoundError` for unknown keys.
+        """
+        ...
+
+    def attributes(self, public_key: bytes) -> KeyAttributes:
+        """What the token tells about a private key. Raises `KeyNotFoundError`."""
+        ...
+
+    def destroy(self, public_key: bytes) -> None:
+        """Destroys both halves of a key pair, for ever, and looks whether they are gone. Not idempotent.
+
+        Raises `KeyNotFoundError`, `UnsupportedItemError` when the private half belongs to another public key or the
+        token has no way to destroy keys, and `KeyNotDestroyedError` when the token keeps a half: the private one goes
+        first, so that what was begun can sign no more.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Public keys: reading them, checking payloads against them, verifying signatures with them."""
 
+import hashlib
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -9,13 +10,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from wharfinger_hsm.errors import SignatureInvalidError, UnsupportedItemError
-from wharfinger_hsm.model import Digest, KeyAlgorithm, SigningItem, fingerprint
+from wharfinger_hsm.model import Digest, KeyAlgorithm, Message, SigningItem, fingerprint
 
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 
 PREHASHED_SHA256 = Prehashed(hashes.SHA256())
 ECDSA_BY_DIGEST_SIZE = {32: ec.ECDSA(PREHASHED_SHA256), 48: ec.ECDSA(Prehashed(hashes.SHA384()))}
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
+# Signers of clouds choose their salt, and TUF's clients take any.
+_PSS_ANY_SALT = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.AUTO)
 
 _EC_ALGORITHMS = {"secp256r1": KeyAlgorithm.ECDSA_P256, "secp384r1": KeyAlgorithm.ECDSA_P384}
 _RSA_ALGORITHMS = {2048: KeyAlgorithm.RSA_PSS_2048, 3072: KeyAlgorithm.RSA_PSS_3072, 4096: KeyAlgorithm.RSA_PSS_4096}
@@ -42,10 +45,13 @@ def read_public_key(public_key: bytes) -> tuple[PublicKey, KeyAlgorithm]:
     return key, algorithm
 
 
-def check_item(item: SigningItem) -> KeyAlgorithm:
-    """Raises `UnsupportedItemError` unless the payload is what the key signs; needs no token. Returns its algorithm."""
+def check_item(item: SigningItem, *, takes_messages: bool = False) -> KeyAlgorithm:
+    """Raises `UnsupportedItemError` unless the payload is what the key signs; needs no token. Returns its algorithm.
+
+    `takes_messages`: the key takes whole messages, whatever its algorithm (see `TokenKey`).
+    """
     _, algorithm = read_public_key(item.public_key)
-    wanted = algorithm.digest_size
+    wanted = None if takes_messages else algorithm.digest_size
     given = len(item.payload.value) if isinstance(item.payload, Digest) else None
     if given != wanted:
         raise UnsupportedItemError(
@@ -55,22 +61,45 @@ def check_item(item: SigningItem) -> KeyAlgorithm:
     return algorithm
 
 
+def check_readable(item: SigningItem) -> None:
+    """What can be said before it is known which token signs: the key is one, and a digest has its length.
+
+    Raises `UnsupportedItemError`.
+    """
+    if isinstance(item.payload, Digest):
+        check_item(item)
+    else:
+        read_public_key(item.public_key)
+
+
+def digest_of(algorithm: KeyAlgorithm, message: bytes) -> bytes | None:
+    """The digest that a key of this algorithm signs in place of the message; None for Ed25519."""
+    match algorithm.digest_size:
+        case None:
+            return None
+        case 48:
+            return hashlib.sha384(message).digest()
+        case _:
+            return hashlib.sha256(message).digest()
+
+
 def _payload_name(digest_size: int | None) -> str:
     return "a whole message" if digest_size is None else f"a digest of {digest_size} bytes"
 
 
 def verify(item: SigningItem, signature: bytes) -> None:
     """Raises `SignatureInvalidError` unless `signature` is one of the item's key over the item's payload."""
-    key, _ = read_public_key(item.public_key)
+    key, algorithm = read_public_key(item.public_key)
     payload = item.payload.value
     try:
-        match key:
-            case ed25519.Ed25519PublicKey():
-                key.verify(signature, payload)
-            case ec.EllipticCurvePublicKey():
-                key.verify(signature, payload, ECDSA_BY_DIGEST_SIZE[len(payload)])
-            case _:
-                key.verify(signature, payload, PSS, PREHASHED_SHA256)
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return key.verify(signature, payload)
+        if isinstance(item.payload, Message):
+            payload = digest_of(algorithm, payload) or payload
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, payload, ECDSA_BY_DIGEST_SIZE[len(payload)])
+        else:
+            key.verify(signature, payload, _PSS_ANY_SALT, PREHASHED_SHA256)
     except InvalidSignature as error:
         raise SignatureInvalidError(
             f"The token returned a signature that key {fingerprint(item.public_key)} refuses. Do not trust this token"

@@ -14,15 +14,18 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import BinaryIO
 
 from wharfinger_hsm.errors import CALLERS_FAULT, HsmError
 from wharfinger_hsm.messages import (
+    Attributes,
+    Destroy,
+    Destroyed,
     Failed,
     Generate,
     Keys,
     ListKeys,
+    ReadAttributes,
     Ready,
     Reply,
     Request,
@@ -33,6 +36,7 @@ from wharfinger_hsm.messages import (
     read_request,
     read_start,
 )
+from wharfinger_hsm.model import SignerSettings
 from wharfinger_hsm.pin_file import read_pin
 from wharfinger_hsm.token import Token
 
@@ -81,11 +85,17 @@ def seclude(
 
 
 def open_token(start: Start) -> Token:
-    """Reads the PIN file and opens the token. Raises `HsmError`."""
-    # Imported here, so that what serves a token can be used without python-pkcs11.
+    """Reads the secrets and opens the token. Raises `HsmError`."""
+    # Imported here, so that what serves a token can be used without python-pkcs11, or without securesystemslib.
+    settings = start.settings()
+    if isinstance(settings, SignerSettings):
+        from wharfinger_hsm.signer_token import SignerToken
+
+        return SignerToken.open(settings)
+    pin = read_pin(settings.pin_file)
     from wharfinger_hsm.pkcs11_token import Pkcs11Token
 
-    return Pkcs11Token.open(Path(start.module), start.token_label, read_pin(Path(start.pin_file)))
+    return Pkcs11Token.open(settings, pin)
 
 
 def serve(start: Start, open_: Callable[[Start], Token], requests: BinaryIO, replies: BinaryIO) -> int:
@@ -119,6 +129,11 @@ def answer(token: Token, request: Request) -> Reply:
             return Keys(number, token.keys())
         case Generate(number, algorithm, label):
             return Keys(number, [token.generate(algorithm, label)])
+        case ReadAttributes(number, public_key):
+            return Attributes(number, token.attributes(public_key))
+        case Destroy(number, public_key):
+            token.destroy(public_key)
+            return Destroyed(number)
         case _:
             return Signed(request.number, token.sign([wire.item() for wire in request.items]))
 

@@ -12,11 +12,15 @@ from typing import Self
 from wharfinger_hsm.errors import error_from_wire
 from wharfinger_hsm.messages import (
     LENGTH,
+    Attributes,
+    Destroy,
+    Destroyed,
     Failed,
     Generate,
     Keys,
     ListKeys,
     ProtocolError,
+    ReadAttributes,
     Ready,
     Reply,
     Request,
@@ -27,7 +31,7 @@ from wharfinger_hsm.messages import (
     frame,
     read_reply,
 )
-from wharfinger_hsm.model import TokenSettings
+from wharfinger_hsm.model import KeySource
 
 # Isolated: neither the environment nor the current directory can change what the worker imports.
 WORKER_COMMAND: tuple[str, ...] = (sys.executable, "-I", "-m", "wharfinger_hsm.worker")
@@ -48,9 +52,11 @@ class WorkerProcess:
         self._process = process
         self.ended: asyncio.Task[int] = asyncio.ensure_future(process.wait())
         """Done when the process is. Wait for it with `asyncio.wait`, which does not cancel it."""
+        self.condemned: str | None = None
+        """Why it was told to end, though it answered."""
 
     @classmethod
-    async def launch(cls, command: Sequence[str], settings: TokenSettings) -> Self:
+    async def launch(cls, command: Sequence[str], settings: KeySource) -> Self:
         """Starts a process and waits until it is logged in; the caller sets the deadline by cancelling.
 
         Raises the worker's own `HsmError`, or `WorkerLostError` when it ends or speaks nonsense first.
@@ -87,11 +93,15 @@ class WorkerProcess:
             raise WorkerLostError("The worker answered something that was not asked.")
         return reply
 
+    def condemn(self, why: str) -> None:
+        """Has the process end at once, for what it did in an earlier call; the next call, or this one, is lost."""
+        if not self.ended.done():  # Afterwards the process id may be another's.
+            self.condemned = why
+            self._signal_kill()
+
     async def kill(self) -> None:
         """Ends the process now, and what its module started. A call that hangs in a module leaves no other way."""
-        # The worker leads a group of its own. Not Process.kill(), which can take the exit status away from asyncio.
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal_kill()
         await self._reap()
 
     async def stop(self, grace_seconds: float) -> None:
@@ -100,14 +110,13 @@ class WorkerProcess:
         await asyncio.wait({self.ended}, timeout=grace_seconds)
         await self.kill()
 
-    async def _log_in(self, settings: TokenSettings) -> None:
-        start = Start(
-            module=str(settings.module.absolute()),
-            token_label=settings.token_label,
-            pin_file=str(settings.pin_file.absolute()),
-            parent=os.getpid(),
-        )
-        match await self._exchange(frame(start)):
+    def _signal_kill(self) -> None:
+        # The worker leads a group of its own. Not Process.kill(), which can take the exit status away from asyncio.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _log_in(self, settings: KeySource) -> None:
+        match await self._exchange(frame(Start.of(settings, os.getpid()))):
             case Ready():
                 return
             case Failed(_, error, message):
@@ -150,7 +159,7 @@ class WorkerProcess:
         return self._process.stdin
 
 
-async def _create(command: Sequence[str], settings: TokenSettings) -> Process:
+async def _create(command: Sequence[str], settings: KeySource) -> Process:
     return await asyncio.create_subprocess_exec(
         *command,
         stdin=PIPE,
@@ -171,6 +180,6 @@ def _answers(request: Request, reply: Reply) -> bool:
             return len(items) == len(signatures)
         case Generate(), Keys(_, keys):
             return len(keys) == 1
-        case ListKeys(), Keys():
+        case (ListKeys(), Keys()) | (ReadAttributes(), Attributes()) | (Destroy(), Destroyed()):
             return True
     return False

@@ -17,7 +17,7 @@ from securesystemslib.signer import CryptoSigner
 from wharfinger_daemon.clock import FixedClock
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.ceremony import create_development_repository
-from wharfinger_daemon.metadata.memory_signer import MemorySigner
+from wharfinger_daemon.metadata.memory_signer import CredulousAuthority, MemorySigner
 from wharfinger_daemon.metadata.memory_store import MemoryStore
 from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.metadata.published import read_offline_roles
@@ -62,14 +62,18 @@ class PublishingWorld:
         return replace(repository, **parts)
 
     async def publisher(self, settings: PublisherSettings = EAGER, **parts: Any) -> Publisher:
-        return Publisher(await self.repository(**parts), settings)
+        return Publisher(await self.repository(**parts), settings, CredulousAuthority(self.store))
 
     def copy(self, folder: Path) -> PublishingWorld:
         """The same state, in another folder; only where the store is a directory."""
         self.database.engine.dispose()
         shutil.copytree(self.folder, folder)
         signer = copy.copy(self.signer)
-        signer.signed = dict(self.signer.signed)
+        signer.signers, signer.signed, signer.made = (
+            dict(self.signer.signers),
+            dict(self.signer.signed),
+            dict(self.signer.made),
+        )
         return PublishingWorld(folder, FixedClock(self.clock.now()), MetadataDirectory(folder / "metadata"), signer)
 
 

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from tests.support.publishing import target
 from wharfinger_daemon.clock import Clock, SystemClock
 from wharfinger_daemon.custody.publication_signer import PublicationSigner
+from wharfinger_daemon.metadata.memory_signer import CredulousAuthority
 from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.metadata.published import published_versions, read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
@@ -67,7 +68,7 @@ async def publisher_of(folder: Path, database: Database) -> Publisher:
         PublicationSigner(service, NAME),
         clock,
     )
-    return Publisher(repository, PublisherSettings())
+    return Publisher(repository, PublisherSettings(), CredulousAuthority(store))
 
 
 async def main(folder: Path, what: str) -> None:

@@ -13,7 +13,8 @@ import grpc.aio
 from wharfinger.metadata.v1 import metadata_pb2_grpc
 from wharfinger.scan.v1 import scan_pb2_grpc
 from wharfinger.signing.v1 import signing_pb2_grpc
-from wharfinger_daemon.bootstrap.metadata import MetadataJob, open_metadata
+from wharfinger_daemon.bootstrap.keys import key_admin_service, key_service, open_keys
+from wharfinger_daemon.bootstrap.metadata import MetadataJob, import_authorities, open_imports, open_metadata
 from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
 from wharfinger_daemon.bootstrap.servers import GrpcServers, open_grpc, open_http
 from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
@@ -37,9 +38,10 @@ SCAN = "wharfinger.scan.v1.ScanService"
 
 @dataclass
 class _Offered:
-    """The services of the jobs that are open, each with the probe of its health."""
+    """The services of the jobs that are open, each with the probe of its health if it has one of its own."""
 
     services: list[Service] = field(default_factory=list)
+    administrative: list[Service] = field(default_factory=list)
     probes: dict[str, Probe] = field(default_factory=dict)
 
     def add(self, name: str, add_to: Callable[[grpc.aio.Server], None], probe: Probe) -> None:
@@ -86,14 +88,22 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     if Job.SIGN in settings.jobs:
         signing = await open_signing(settings, database, clock, metrics, stack)
         _offer_signing(offered, signing, metrics, clock)
+        administration = await open_keys(settings, database, signing, clock)
+        authorities = import_authorities(settings, signing, administration, clock)
         if Job.METADATA in settings.jobs:
-            metadata = await open_metadata(settings, database, signing.service, clock, metrics, stack)
+            assert settings.metadata is not None  # The configuration demands it of a process that publishes.
+            authority = authorities[settings.metadata.repository]
+            metadata = await open_metadata(settings, database, signing, clock, metrics, stack, authority)
             _offer_metadata(offered, metadata)
+        imports = open_imports(authorities, signing.journal, metadata, clock)
+        reading = key_service(administration)
+        offered.services.append(reading)
+        offered.administrative += [reading, key_admin_service(administration, imports, signing.suspensions)]
     scanning = None
     if Job.SCAN in settings.jobs:
         scanning = await open_scanning(settings, database, clock, metrics, stack)
         _offer_scanning(offered, scanning)
-    servers = await open_grpc(settings, offered.services, metrics, stack)
+    servers = await open_grpc(settings, offered.services, offered.administrative, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
     health = HealthWatch(offered.probes, servers.reports, interval)
     await open_http(settings, metadata, health, metrics, stack)

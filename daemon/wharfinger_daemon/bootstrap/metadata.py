@@ -6,18 +6,27 @@ from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from datetime import timedelta
 
-from wharfinger_daemon.bootstrap.signing import open_signing
+from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import MetadataSettings, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.custody.publication_signer import PublicationSigner
+from wharfinger_daemon.keys.importing import MetadataImport
+from wharfinger_daemon.keys.importing_authority import (
+    ImportAuthority,
+    ImportingRepository,
+    KeySuccession,
+    NoSuccession,
+)
+from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.metadata.planning import Lifetimes
 from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
 from wharfinger_daemon.metadata.reading import MetadataReader
 from wharfinger_daemon.metadata.repository import Repository
-from wharfinger_daemon.signing.service import SigningService
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.import_log import JournalImportLog
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.publications import SqlPublications
 from wharfinger_daemon.telemetry import Metrics
@@ -38,12 +47,16 @@ class MetadataJob:
 async def open_metadata(
     settings: Settings,
     database: Database,
-    signing: SigningService,
+    signing: SigningJob,
     clock: Clock,
     metrics: Metrics,
     stack: AsyncExitStack,
+    authority: ImportAuthority,
 ) -> MetadataJob:
     """Finishes what a former process left, makes the first publication if there is none, and starts the publisher.
+
+    Args:
+        authority: of the repository that is published; from ``import_authorities``.
 
     Raises:
         StartupError: another publisher runs, or rows and files do not belong together.
@@ -52,18 +65,48 @@ async def open_metadata(
     configured = settings.repository(settings.metadata.repository)
     store = MetadataDirectory(configured.metadata_directory)
     repository = Repository(
-        offline=await read_offline_roles(store),
+        offline=await read_offline_roles(await including_staged(store)),
         records=SqlPublications(database, configured.root_sha256),
         store=store,
-        signer=PublicationSigner(signing, configured.name, timeout_seconds=_SIGNING_SECONDS),
+        signer=PublicationSigner(signing.service, configured.name, timeout_seconds=_SIGNING_SECONDS),
         clock=clock,
         lifetimes=_lifetimes(settings.metadata),
         observer=MetricsObserver(metrics),
     )
-    publisher = Publisher(repository, PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds))
+    checks = PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds)
+    publisher = Publisher(repository, checks, authority)
     await publisher.start()
     stack.push_async_callback(publisher.close)
+    signing.standing.watch(publisher.look_again)
     return MetadataJob(configured.name, publisher, MetadataReader(store, repository.offline.bins))
+
+
+def import_authorities(
+    settings: Settings, signing: SigningJob, succession: KeySuccession, clock: Clock
+) -> dict[str, ImportAuthority]:
+    """For each repository, by name, what learns of new offline metadata in this process."""
+    return {
+        one.name: ImportAuthority(
+            ImportingRepository(one.name, one.root_sha256, MetadataDirectory(one.metadata_directory)),
+            signing.standing,
+            signing.service,
+            succession,
+            clock,
+        )
+        for one in settings.repositories
+    }
+
+
+def open_imports(
+    authorities: dict[str, ImportAuthority], journal: Journal, metadata: MetadataJob | None, clock: Clock
+) -> MetadataImport:
+    """What takes ceremonies' metadata in.
+
+    Args:
+        metadata: what this process publishes, if it does.
+    """
+    publishers = {} if metadata is None else {metadata.repository: metadata.publisher}
+    return MetadataImport(authorities.values(), publishers, JournalImportLog(journal), clock)
 
 
 async def publish_once(settings: Settings, clock: Clock) -> None:
@@ -72,7 +115,9 @@ async def publish_once(settings: Settings, clock: Clock) -> None:
         async with AsyncExitStack() as stack:
             metrics = Metrics()
             signing = await open_signing(settings, database, clock, metrics, stack)
-            await open_metadata(settings, database, signing.service, clock, metrics, stack)
+            assert settings.metadata is not None  # The configuration demands it of a process that publishes.
+            authority = import_authorities(settings, signing, NoSuccession(), clock)[settings.metadata.repository]
+            await open_metadata(settings, database, signing, clock, metrics, stack, authority)
 
 
 def _lifetimes(metadata: MetadataSettings) -> Lifetimes:

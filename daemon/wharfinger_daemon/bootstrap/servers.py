@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import grpc.aio
 
 from wharfinger_daemon.bootstrap.metadata import MetadataJob
-from wharfinger_daemon.config import Settings
+from wharfinger_daemon.config import RateSettings, Settings
 from wharfinger_daemon.health import HealthWatch
 from wharfinger_daemon.http.administration import build_administration_app
 from wharfinger_daemon.http.public import build_public_app
@@ -19,6 +19,7 @@ from wharfinger_daemon.rpc.callers import CallerDirectory, Grants
 from wharfinger_daemon.rpc.passage import Checkpoint, Limits
 from wharfinger_daemon.rpc.room import Room
 from wharfinger_daemon.rpc.server import HealthReport, Service, TlsFiles, build_server
+from wharfinger_daemon.signing.model import Rate, SigningGrant
 from wharfinger_daemon.telemetry import Metrics
 
 _MEBIBYTE = 1024 * 1024
@@ -35,9 +36,17 @@ class GrpcServers:
 
 
 async def open_grpc(
-    settings: Settings, services: Sequence[Service], metrics: Metrics, stack: AsyncExitStack
+    settings: Settings,
+    services: Sequence[Service],
+    administrative: Sequence[Service],
+    metrics: Metrics,
+    stack: AsyncExitStack,
 ) -> GrpcServers:
     """Starts both gRPC servers; they say NOT_SERVING until the first round of health has passed.
+
+    Args:
+        services: for callers.
+        administrative: for administrators, on the other address alone.
 
     Raises:
         StartupError: an address is taken, or TLS files cannot be read.
@@ -53,8 +62,10 @@ async def open_grpc(
         await asyncio.gather(*(server.stop(_STOP_SECONDS) for server in servers))
 
     stack.push_async_callback(stop)
-    for address, offered in ((settings.grpc.address, services), (settings.administration.grpc_address, ())):
-        report = HealthReport([service.name for service in services])
+    names = list(dict.fromkeys(service.name for service in (*services, *administrative)))
+    addresses = ((settings.grpc.address, services), (settings.administration.grpc_address, administrative))
+    for address, offered in addresses:
+        report = HealthReport(names)
         await report.set_all_serving(serving=False)
         server = build_server(address, tls, checkpoint, offered, report)
         servers.append(server)
@@ -89,8 +100,21 @@ async def open_http(
 
 def _callers(settings: Settings) -> CallerDirectory:
     return CallerDirectory(
-        Grants(caller.name, caller.san, caller.rpcs, caller.repositories, caller.roles) for caller in settings.callers
+        Grants(
+            caller.name,
+            caller.san,
+            caller.rpcs,
+            caller.repositories,
+            caller.roles,
+            tuple(SigningGrant(one.repositories, one.roles, _rate(one.rate)) for one in caller.grants),
+            _rate(caller.rate),
+        )
+        for caller in settings.callers
     )
+
+
+def _rate(rate: RateSettings | None) -> Rate | None:
+    return None if rate is None else Rate(rate.signatures_per_second, rate.burst)
 
 
 def _limits(settings: Settings) -> Limits:
@@ -99,4 +123,5 @@ def _limits(settings: Settings) -> Limits:
         message_bytes=grpc.max_message_mib * _MEBIBYTE,
         default_deadline_seconds=grpc.default_deadline_seconds,
         max_deadline_seconds=grpc.max_deadline_seconds,
+        min_deadline_seconds=grpc.min_deadline_seconds,
     )

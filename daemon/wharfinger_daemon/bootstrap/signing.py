@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import HsmSettings, Settings, SigningSettings
+from wharfinger_daemon.config.signing import VersionJumps as VersionJumpSettings
 from wharfinger_daemon.custody.canary import TokenCanary
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.custody.opening import open_token, startup_errors
 from wharfinger_daemon.custody.token_keys import HsmKeys
 from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.metadata.published import published_versions
-from wharfinger_daemon.signing.model import ExpiryCeilings, SigningPolicy
+from wharfinger_daemon.signing.model import ExpiryCeilings, RoleType, SigningPolicy, VersionJumps
 from wharfinger_daemon.signing.service import SigningService
 from wharfinger_daemon.signing.standing import Standing
+from wharfinger_daemon.signing.suspension import Suspensions
 from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.storage.recovery import newest_epoch
+from wharfinger_daemon.storage.suspensions import SqlSuspensions
 from wharfinger_daemon.telemetry import Metrics
-from wharfinger_hsm.supervisor import HsmSupervisor
+from wharfinger_hsm.group import TokenGroup
 
 log = structlog.get_logger()
 
@@ -37,8 +42,9 @@ class SigningJob:
     service: SigningService
     standing: Standing
     journal: Journal
+    suspensions: Suspensions
     keys: HsmKeys
-    supervisor: HsmSupervisor
+    supervisor: TokenGroup
     canary: TokenCanary
 
 
@@ -55,24 +61,37 @@ async def open_signing(
     keys = HsmKeys(supervisor, settings.hsm.call_timeout_seconds)
     stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
     trusted: list[TrustedRepository] = [
-        await load_trusted_repository(one.name, one.root_sha256, stores[one.name], clock)
+        await load_trusted_repository(
+            one.name,
+            one.root_sha256,
+            await including_staged(stores[one.name]),
+            clock,
+            epoch_number=await epoch_number(database, one.root_sha256),
+        )
         for one in settings.repositories
     ]
     for one in trusted:
         for role in one.expired_at(clock.now()):
             log.error("expired", repository=one.name, role=role, message="Clients refuse it. Sign a new one offline.")
     standing, journal = Standing(trusted), Journal(database)
-    service = SigningService(
-        standing, SqlLedger(journal), keys, _policy(settings.signing), clock, MetricsObserver(metrics)
-    )
+    suspensions = Suspensions(SqlSuspensions(journal), standing, clock)
+    await suspensions.load()
+    policy = replace(_policy(settings.signing), min_seconds=settings.grpc.min_deadline_seconds)
+    service = SigningService(standing, SqlLedger(journal), keys, policy, clock, MetricsObserver(metrics))
     await service.verify_keys_held()
     for name, store in stores.items():
         await service.verify_ledger(name, await published_versions(store))
     canary = await _canary(settings.hsm, supervisor, keys)
-    return SigningJob(service, standing, journal, keys, supervisor, canary)
+    return SigningJob(service, standing, journal, suspensions, keys, supervisor, canary)
 
 
-async def _canary(hsm: HsmSettings, supervisor: HsmSupervisor, keys: HsmKeys) -> TokenCanary:
+async def epoch_number(database: Database, repository: str) -> int:
+    """The epoch that counts for a repository, by its identity."""
+    epoch, _ = await database.run(lambda connection: newest_epoch(connection, repository))
+    return epoch.number
+
+
+async def _canary(hsm: HsmSettings, supervisor: TokenGroup, keys: HsmKeys) -> TokenCanary:
     with startup_errors():
         named = [key for key in await supervisor.keys() if key.label == hsm.canary_key_label]
     if len(named) != 1:
@@ -93,7 +112,17 @@ def _policy(signing: SigningSettings) -> SigningPolicy:
             bins=timedelta(hours=ceilings.bins_hours),
             snapshot=timedelta(hours=ceilings.snapshot_hours),
             timestamp=timedelta(hours=ceilings.timestamp_hours),
+            by_role=tuple((role, timedelta(hours=hours)) for role, hours in ceilings.roles_hours.items()),
         ),
         max_version_jump=signing.max_version_jump,
+        version_jumps=_version_jumps(signing.version_jumps),
         max_batch=signing.max_batch,
+    )
+
+
+def _version_jumps(jumps: VersionJumpSettings) -> VersionJumps:
+    by_type = ((kind, getattr(jumps, kind.value)) for kind in RoleType)
+    return VersionJumps(
+        by_type=tuple((kind, bound) for kind, bound in by_type if bound is not None),
+        by_role=tuple(jumps.roles.items()),
     )

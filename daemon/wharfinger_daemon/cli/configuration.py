@@ -32,27 +32,30 @@ def check(config_path: Path | None, as_json: bool) -> None:
     """Check the configuration file without starting anything.
 
     Unknown keys, wrong types, contradictions and files that are not there or cannot be read are all reported. Ends
-    with status 1 if something is wrong.
+    with status 1 if something is wrong. Warnings speak of what is allowed and seldom meant.
     """
     path = configuration_file(config_path)
-    problems = _problems(path)
+    problems, warnings = _findings(path)
     if as_json:
-        print_json({"path": str(path), "valid": not problems, "problems": problems})
-    elif problems:
+        print_json({"path": str(path), "valid": not problems, "problems": problems, "warnings": warnings})
+    else:
+        for warning in warnings:
+            click.echo(f"wharfinger: warning: {warning}", err=True)
         for problem in problems:
             click.echo(f"wharfinger: {problem}", err=True)
-    else:
-        click.echo(f"{path} is valid.")
+        if not problems:
+            click.echo(f"{path} is valid.")
     if problems:
         sys.exit(EXIT_FOUND_SOMETHING)
 
 
-def _problems(path: Path) -> list[str]:
+def _findings(path: Path) -> tuple[list[str], list[str]]:
     try:
         settings = config.load(path)
     except WharfingerError as error:
-        return [error.message]
-    return [f"{key}: {problem}." for key, file in _files(settings) if (problem := _problem_of(file))]
+        return [error.message], []
+    problems = [f"{key}: {problem}." for key, file in _files(settings) if (problem := _problem_of(file))]
+    return problems, list(config.warnings(settings))
 
 
 def _problem_of(file: Path) -> str:
@@ -73,7 +76,7 @@ def _files(settings: Settings) -> list[tuple[str, Path]]:
         ("grpc.tls.client_ca_file", tls.client_ca_file),
     ]
     if settings.hsm is not None:
-        files += [("hsm.module", settings.hsm.module), ("hsm.pin_file", settings.hsm.pin_file)]
+        files += settings.hsm.files()
     files += [
         (f"repositories '{repository.name}' metadata_directory", repository.metadata_directory)
         for repository in settings.repositories

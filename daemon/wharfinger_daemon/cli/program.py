@@ -27,6 +27,11 @@ _COMMANDS = {
     "scan": "wharfinger_daemon.cli.scan:scan",
     "checks": "wharfinger_daemon.cli.checks:checks",
     "health": "wharfinger_daemon.cli.health:health",
+    "keys": "wharfinger_daemon.cli.keys:keys",
+    "root": "wharfinger_daemon.cli.ceremony:root",
+    "targets": "wharfinger_daemon.cli.ceremony:targets",
+    "bins": "wharfinger_daemon.cli.ceremony:bins",
+    "signing": "wharfinger_daemon.cli.signing:signing",
     "db": "wharfinger_daemon.cli.database:database",
 }
 

@@ -5,9 +5,10 @@ Secrets are never values here, only paths to files. Relative paths are relative 
 
 from wharfinger_daemon.config.hsm import HsmSettings
 from wharfinger_daemon.config.loading import load, parse
-from wharfinger_daemon.config.servers import CallerSettings
+from wharfinger_daemon.config.servers import CallerSettings, RateSettings
 from wharfinger_daemon.config.settings import Job, MetadataSettings, ScanSettings, Settings
 from wharfinger_daemon.config.signing import AuditSettings, KeyLineSettings, RepositorySettings, SigningSettings
+from wharfinger_daemon.config.warnings import warnings
 
 __all__ = [
     "AuditSettings",
@@ -16,10 +17,12 @@ __all__ = [
     "Job",
     "KeyLineSettings",
     "MetadataSettings",
+    "RateSettings",
     "RepositorySettings",
     "ScanSettings",
     "Settings",
     "SigningSettings",
     "load",
     "parse",
+    "warnings",
 ]

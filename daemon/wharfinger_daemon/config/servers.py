@@ -6,8 +6,9 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
+from wharfinger_daemon.config.rpcs import require_known_rpc
 from wharfinger_daemon.config.section import Mebibytes, Name, Positive, Seconds, Section
 
 Address = Annotated[str, StringConstraints(strip_whitespace=True)]
@@ -36,6 +37,7 @@ class GrpcSettings(Section):
     max_concurrent_requests: Positive = 64
     default_deadline_seconds: Seconds = 60
     max_deadline_seconds: Seconds = 600
+    min_deadline_seconds: Seconds = 0.01
     drain_seconds: Seconds = 30
     tls: TlsSettings
 
@@ -69,7 +71,26 @@ class AdministrationSettings(Section):
         return value
 
 
-RpcPattern = Annotated[str, StringConstraints(pattern=r"^wharfinger\.[a-z]+\.v1\.[A-Za-z]+/([A-Za-z]+|\*)$")]
+RpcPattern = Annotated[
+    str,
+    StringConstraints(pattern=r"^wharfinger\.[a-z]+\.v1\.[A-Za-z]+/([A-Za-z]+|\*)$"),
+    AfterValidator(require_known_rpc),
+]
+
+
+class RateSettings(Section):
+    """How fast signatures may be asked for."""
+
+    signatures_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    burst: Positive = 256
+
+
+class GrantSettings(Section):
+    """Roles of repositories that a caller may have signed, and how fast."""
+
+    repositories: Annotated[tuple[str, ...], Field(min_length=1)]
+    roles: Annotated[tuple[str, ...], Field(min_length=1)]
+    rate: RateSettings | None = None
 
 
 class CallerSettings(Section):
@@ -80,6 +101,8 @@ class CallerSettings(Section):
     rpcs: tuple[RpcPattern, ...] = ()
     repositories: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    rate: RateSettings | None = None
+    grants: tuple[GrantSettings, ...] = ()
 
 
 def _is_loopback(host: str) -> bool:

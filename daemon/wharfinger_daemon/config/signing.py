@@ -18,14 +18,29 @@ class RepositorySettings(Section):
     metadata_directory: Path
 
 
+RolePattern = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+
+
 class ExpiryCeilings(Section):
-    """The farthest in the future that metadata of each type may expire."""
+    """The farthest in the future that metadata may expire: of each type, and of some roles otherwise."""
 
     root_days: Positive = 400
     targets_days: Positive = 400
     bins_hours: Positive = 48
     snapshot_hours: Positive = 48
     timestamp_hours: Positive = 48
+    roles_hours: dict[RolePattern, Positive] = Field(default_factory=dict)
+
+
+class VersionJumps(Section):
+    """Where versions may jump less far, or farther, than ``max_version_jump``: for a type, and for some roles."""
+
+    root: Positive | None = None
+    targets: Positive | None = None
+    bins: Positive | None = None
+    snapshot: Positive | None = None
+    timestamp: Positive | None = None
+    roles: dict[RolePattern, Positive] = Field(default_factory=dict)
 
 
 class SigningSettings(Section):
@@ -33,6 +48,7 @@ class SigningSettings(Section):
 
     max_batch: Positive = 256
     max_version_jump: Positive = 1000
+    version_jumps: VersionJumps = VersionJumps()
     expiry_ceilings: ExpiryCeilings = ExpiryCeilings()
 
 

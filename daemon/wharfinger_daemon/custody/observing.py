@@ -1,15 +1,19 @@
-"""Feeds metrics with what the domain does."""
+"""Feeds metrics, and the log, with what the domain does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
 
-from wharfinger_daemon.errors import Reason
+import structlog
+
 from wharfinger_daemon.metadata.planning import Publication
 from wharfinger_daemon.scanning.model import Scan
 from wharfinger_daemon.signing.model import RoleType
+from wharfinger_daemon.signing.refusals import Refusal
 from wharfinger_daemon.telemetry import Metrics
+
+log = structlog.get_logger()
 
 
 class MetricsObserver:
@@ -22,9 +26,18 @@ class MetricsObserver:
         """Counts signatures that were given out."""
         self._metrics.signatures.labels(role_type.value, str(replayed).lower()).inc(count)
 
-    def refused(self, reason: Reason) -> None:
-        """Counts a refusal."""
-        self._metrics.refusals.labels(reason.value).inc()
+    def refused(self, refusal: Refusal) -> None:
+        """Counts a refusal, and writes down who wanted what."""
+        role_type = "" if refusal.role_type is None else refusal.role_type.value
+        self._metrics.refusals.labels(refusal.reason.value, role_type).inc()
+        log.warning(
+            "not signed",
+            reason=refusal.reason.value,
+            caller=refusal.caller,
+            repository=refusal.repository,
+            role=refusal.role,
+            version=refusal.version,
+        )
 
     def published(self, publication: Publication) -> None:
         """Counts a publication."""

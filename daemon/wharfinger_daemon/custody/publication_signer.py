@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 from wharfinger_daemon.metadata.documents import SPEC_VERSION, DocumentSignature, UnsignedDocument
-from wharfinger_daemon.metadata.planning import ClaimedVersions
+from wharfinger_daemon.metadata.planning import SNAPSHOT, TIMESTAMP, ClaimedVersions, OnlineKeys
 from wharfinger_daemon.signing.model import MetadataFacts, PreparedItem
 from wharfinger_daemon.signing.service import SigningService
 
@@ -26,11 +26,20 @@ class PublicationSigner:
 
     async def sign(self, documents: Sequence[UnsignedDocument]) -> list[DocumentSignature]:
         signatures = await self._service.sign_prepared(
-            [PreparedItem(self._repository, _facts(document), document.signed) for document in documents],
+            [
+                PreparedItem(self._repository, _facts(document), document.signed, document.state.keyid)
+                for document in documents
+            ],
             request_id=f"publication-{uuid.uuid4().hex}",
             timeout_seconds=self._timeout_seconds,
         )
         return [DocumentSignature(signature.keyid, signature.signature) for signature in signatures]
+
+    async def keys(self, a_bin: str) -> OnlineKeys:
+        bins, snapshot, timestamp = [
+            await self._service.key_for(self._repository, role) for role in (a_bin, SNAPSHOT, TIMESTAMP)
+        ]
+        return OnlineKeys(bins, snapshot, timestamp)
 
     async def claimed(self) -> Mapping[str, ClaimedVersions]:
         claimed = await self._service.claimed_versions(self._repository)

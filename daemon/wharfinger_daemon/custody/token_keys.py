@@ -16,10 +16,10 @@ _ITEMS_PER_BATCH = SupervisorLimits().items_per_request
 
 
 class HsmWorkers(Protocol):
-    """What is needed of ``wharfinger_hsm.supervisor.HsmSupervisor``."""
+    """What is needed of ``wharfinger_hsm.group.TokenGroup``."""
 
     async def keys(self) -> list[TokenKey]:
-        """All keys on the token."""
+        """All keys on the tokens."""
         ...
 
     async def sign(self, items: Sequence[SigningItem], *, timeout_seconds: float) -> list[bytes]:
@@ -44,21 +44,28 @@ class HsmKeys:
     def __init__(self, workers: HsmWorkers, call_timeout_seconds: float) -> None:
         self._workers = workers
         self._call_timeout_seconds = call_timeout_seconds
+        self._takes_messages: frozenset[bytes] | None = None
 
     async def public_keys(self) -> frozenset[bytes]:
         with _errors_translated():
-            return frozenset(key.public_key for key in await self._workers.keys())
+            return frozenset(key.public_key for key in await self._look())
 
     async def sign(self, requests: Sequence[TokenRequest], *, timeout_seconds: float) -> list[bytes]:
         with _errors_translated():
-            items = [
-                SigningItem(
-                    request.public_key,
-                    Message(request.message) if request.digest is None else Digest(request.digest),
-                )
-                for request in requests
-            ]
+            if self._takes_messages is None:
+                await self._look()
+            items = [self._item(request) for request in requests]
             return await self._workers.sign(items, timeout_seconds=min(timeout_seconds, self._most(len(items))))
+
+    async def _look(self) -> list[TokenKey]:
+        keys = await self._workers.keys()
+        self._takes_messages = frozenset(key.public_key for key in keys if key.takes_messages)
+        return keys
+
+    def _item(self, request: TokenRequest) -> SigningItem:
+        whole = request.public_key in (self._takes_messages or ())
+        payload = Message(request.message) if whole or request.digest is None else Digest(request.digest)
+        return SigningItem(request.public_key, payload)
 
     def _most(self, items: int) -> float:
         # As if one worker had to do all batches: a worker that hangs is found out, however much time the caller gives.

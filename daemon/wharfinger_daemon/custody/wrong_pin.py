@@ -14,10 +14,15 @@ from wharfinger_daemon.errors import FatalConfigurationError, Reason
 
 
 class WrongPinMark:
-    """The mark in the state directory."""
+    """The mark of one token in the state directory.
 
-    def __init__(self, state_directory: Path, pin_file: Path, token_label: str) -> None:
-        self._mark = state_directory / "wrong-pin.json"
+    Args:
+        token_label: how the token is called in messages.
+        name: the token's name in the configuration, if there are several; each has a mark of its own.
+    """
+
+    def __init__(self, state_directory: Path, pin_file: Path, token_label: str, name: str | None = None) -> None:
+        self._mark = state_directory / ("wrong-pin.json" if name is None else f"wrong-pin-{name}.json")
         self._pin_file = pin_file
         self._token_label = token_label
 

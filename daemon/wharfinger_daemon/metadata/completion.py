@@ -1,7 +1,8 @@
 """From a prepared publication to what clients see.
 
 Steps: (1) build the touched bins from the records, sign them in batches, add them to the store; (2) the same for the
-snapshot; (3) the timestamp, which makes all of it visible at once; (4) mark the publication published.
+snapshot; (3) the timestamp is signed, and replaces its predecessor, which makes all of it visible at once; (4) mark the
+publication published.
 
 Each step depends on the records alone, and repeats safely: the same rows give the same bytes, the signer gives the same
 signature for the same bytes, and the store accepts the same file again. So whoever is killed anywhere starts again at
@@ -12,7 +13,7 @@ signature for the same bytes, and the store accepts the same file again. So whoe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,6 +36,13 @@ from wharfinger_daemon.metadata.targets import Target
 BINS_AT_ONCE = 128
 
 
+BeforeShowing = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """Is done where nothing is to be done before showing."""
+
+
 @dataclass(frozen=True)
 class Completion:
     """Completes prepared publications."""
@@ -43,8 +51,14 @@ class Completion:
     store: MetadataStore
     signer: OnlineSigner
 
-    async def complete(self, publication: Publication, at: datetime) -> Mapping[str, RoleState]:
+    async def complete(
+        self, publication: Publication, at: datetime, before_showing: BeforeShowing = nothing
+    ) -> Mapping[str, RoleState]:
         """Brings a prepared publication before clients.
+
+        Args:
+            before_showing: what must be done immediately before the timestamp is replaced, when everything is signed
+                already. Repeats with the rest.
 
         Returns:
             The states of all roles as clients see them now.
@@ -61,7 +75,7 @@ class Completion:
             await self._sign_and_add(documents)
         named = {role: state.version for role, state in states.items() if role not in (SNAPSHOT, TIMESTAMP)}
         [snapshot] = await self._sign_and_add([snapshot_document(states[SNAPSHOT], named)])
-        await self._show(timestamp_document(states[TIMESTAMP], snapshot.version, snapshot.content))
+        await self._show(timestamp_document(states[TIMESTAMP], snapshot.version, snapshot.content), before_showing)
         await self.records.mark_published(publication, at)
         return states
 
@@ -71,10 +85,11 @@ class Completion:
         await self.store.add(files)
         return files
 
-    async def _show(self, document: UnsignedDocument) -> None:
+    async def _show(self, document: UnsignedDocument, before_showing: BeforeShowing) -> None:
         [signature] = await self.signer.sign([document])
         content = file_bytes(document, [signature])
         await self._require_newer(document.state.version, content)
+        await before_showing()
         await self.store.replace_timestamp(content)
 
     async def _require_newer(self, version: int, content: bytes) -> None:

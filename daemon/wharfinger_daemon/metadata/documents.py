@@ -7,6 +7,7 @@ In the file, ``signed`` has exactly the bytes that were signed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,14 +20,22 @@ from wharfinger_daemon.metadata.targets import Target
 # bytes of a prepared publication must not.
 SPEC_VERSION = "1.0.31"
 
+_SIGNATURES = re.compile(rb'\{"signatures":\[\{"keyid":"[0-9a-f]+","sig":"[0-9a-f]+"\}\]')
+
 
 @dataclass(frozen=True)
 class RoleState:
-    """One version of one role: what it is called, and until when it holds (UTC, whole seconds)."""
+    """One version of one role.
+
+    Attributes:
+        expires: until when it holds (UTC, whole seconds).
+        keyid: of the key that signs it, chosen with the version; empty for offline roles, and where the signer chooses.
+    """
 
     role: str
     version: int
     expires: datetime
+    keyid: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,12 @@ def file_bytes(document: UnsignedDocument, signatures: Sequence[DocumentSignatur
     """The file that clients download."""
     shown = canonical.encode([{"keyid": one.keyid, "sig": one.value.hex()} for one in signatures])
     return b'{"signatures":' + shown + b',"signed":' + document.signed + b"}"
+
+
+def carries(content: bytes, document: UnsignedDocument) -> bool:
+    """Whether a file is a document in the form of ``file_bytes``, with one signature. That is not verified."""
+    body = b',"signed":' + document.signed + b"}"
+    return content.endswith(body) and _SIGNATURES.fullmatch(content[: -len(body)]) is not None
 
 
 def _signed(kind: str, state: RoleState, content: dict[str, Any]) -> bytes:

@@ -19,6 +19,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.available = True
+        self._note: bytes | None = None
         self._locked = False
 
     async def read(self, role: str, version: int) -> bytes | None:
@@ -35,6 +36,18 @@ class MemoryStore:
     async def replace_timestamp(self, content: bytes) -> None:
         self._require_available()
         self.files[file_name("timestamp", 0)] = content
+
+    async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        self._require_available()
+        return [file for file in files if not self.files.get(file_name(*file))]
+
+    async def stage(self, content: bytes | None) -> None:
+        self._require_available()
+        self._note = content
+
+    async def staged(self) -> bytes | None:
+        self._require_available()
+        return self._note
 
     async def lock(self) -> None:
         if self._locked:

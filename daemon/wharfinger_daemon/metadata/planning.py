@@ -6,6 +6,9 @@ Rules of the whole module:
   (3) The snapshot gets a new version when a bin or an offline role does, or when its own time is running out.
   (4) Every publication has a new timestamp: otherwise clients would not see it.
   (5) Expiry is counted from the moment of preparation, in whole seconds, and fixed with the version.
+  (6) So is the key that signs: what was begun with one key is finished with it, although another was activated
+      meanwhile, because files with its signatures may be in the store already. If it may not sign any more, the whole
+      publication moves to versions that nobody has seen.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from wharfinger_daemon.metadata.targets import Target
 
 SNAPSHOT = "snapshot"
 TIMESTAMP = "timestamp"
+BINS = "bins"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,19 @@ class Lifetimes:
     def longest(self) -> timedelta:
         """The longest of them."""
         return max(self.bins, self.snapshot, self.timestamp)
+
+
+@dataclass(frozen=True)
+class OnlineKeys:
+    """The keyids that new metadata is to be signed with; one that is empty leaves it to the signer."""
+
+    bins: str = ""
+    snapshot: str = ""
+    timestamp: str = ""
+
+    def of(self, role: str) -> str:
+        """The keyid for an online role."""
+        return {SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}.get(role, self.bins)
 
 
 @dataclass(frozen=True)
@@ -78,8 +95,9 @@ class PublicationOrder:
     """What a publication is to bring about.
 
     Attributes:
-        renew: roles that get a new version although nothing of theirs changes.
+        renew: online roles that get a new version although nothing of theirs changes.
         at: now.
+        keys: what signs.
     """
 
     change: Change
@@ -87,6 +105,7 @@ class PublicationOrder:
     offline: OfflineRoles
     lifetimes: Lifetimes
     at: datetime
+    keys: OnlineKeys = OnlineKeys()
 
 
 @dataclass(frozen=True)
@@ -164,45 +183,68 @@ def plan(order: PublicationOrder, touched: Collection[str], states: Mapping[str,
     return Plan(publication, (*next_states.values(), *offline))
 
 
+def leads_elsewhere(publication: Publication, states: Mapping[str, RoleState], order: PublicationOrder) -> bool:
+    """Whether a prepared publication was prepared for other keys, or other offline roles, than hold now.
+
+    Raises:
+        CorruptStateError: an offline role would go back to a lower version.
+    """
+    roles = (*publication.bins, SNAPSHOT, TIMESTAMP)
+    return bool(_changed_offline(order.offline, states)) or any(
+        states[role].keyid != order.keys.of(role) for role in roles
+    )
+
+
 def evade(
     publication: Publication,
     states: Mapping[str, RoleState],
     claimed: Mapping[str, ClaimedVersions],
     order: PublicationOrder,
 ) -> Plan:
-    """Chooses other versions for a prepared publication, because somebody else had some of its versions signed.
+    """Chooses other versions for a prepared publication, because it cannot be finished with those that it has:
+    somebody else had some of them signed, or its key may not sign any more, or there are newer offline roles.
 
-    Every role of it moves above what is taken; so does a bin that a signed snapshot names higher than it is.
+    Every role of it moves above what is taken, and so does a bin that a signed snapshot names higher than it is. What
+    is to be renewed comes with it.
 
     Args:
         states: the newest state of every role, with the versions of the prepared publication.
         claimed: what is taken, by role.
-        order: for the time and the lifetimes.
+        order: its change is not looked at; that of the prepared publication is in the rows.
+
+    Raises:
+        CorruptStateError: an offline role would go back to a lower version.
     """
+    wanted = order.renew.union(publication.bins)
     bins = {
         role
         for role in order.offline.bins.roles()
-        if role in publication.bins or claimed.get(role, ClaimedVersions()).named > states[role].version
+        if role in wanted or claimed.get(role, ClaimedVersions()).named > states[role].version
     }
-    chosen = {role: _free(role, states, claimed, order) for role in (*sorted(bins), SNAPSHOT, TIMESTAMP)}
+    prepared = {*publication.bins, SNAPSHOT, TIMESTAMP}
+    chosen = {
+        role: _free(states[role], claimed.get(role, ClaimedVersions()), order, shown=role not in prepared)
+        for role in (*sorted(bins), SNAPSHOT, TIMESTAMP)
+    }
     moved = Publication(
         timestamp_version=chosen[TIMESTAMP].version,
         snapshot_version=chosen[SNAPSHOT].version,
         bins={role: chosen[role].version for role in sorted(bins)},
         published=False,
     )
-    return Plan(moved, tuple(chosen.values()))
+    return Plan(moved, (*chosen.values(), *_changed_offline(order.offline, states)))
 
 
-def _free(
-    role: str, states: Mapping[str, RoleState], claimed: Mapping[str, ClaimedVersions], order: PublicationOrder
-) -> RoleState:
-    version = max(states[role].version, claimed.get(role, ClaimedVersions()).lowest_free)
-    return RoleState(role, version, _expires(role, order))
+def _free(state: RoleState, claimed: ClaimedVersions, order: PublicationOrder, *, shown: bool) -> RoleState:
+    lowest = state.version + 1 if shown else state.version
+    return RoleState(
+        state.role, max(lowest, claimed.lowest_free), _expires(state.role, order), order.keys.of(state.role)
+    )
 
 
 def _next(role: str, state: RoleState | None, order: PublicationOrder) -> RoleState:
-    return RoleState(role, 1 if state is None else state.version + 1, _expires(role, order))
+    version = 1 if state is None else state.version + 1
+    return RoleState(role, version, _expires(role, order), order.keys.of(role))
 
 
 def _expires(role: str, order: PublicationOrder) -> datetime:

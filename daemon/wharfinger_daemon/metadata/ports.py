@@ -10,7 +10,7 @@ from typing import Protocol
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import DocumentSignature, RoleState, UnsignedDocument
-from wharfinger_daemon.metadata.planning import ClaimedVersions, Publication, PublicationOrder
+from wharfinger_daemon.metadata.planning import ClaimedVersions, OnlineKeys, Publication, PublicationOrder
 from wharfinger_daemon.metadata.targets import Target
 
 
@@ -51,17 +51,25 @@ def another_content(name: str) -> CorruptStateError:
     )
 
 
-class MetadataStore(Protocol):
+class MetadataFiles(Protocol):
+    """Where files of one repository can be read."""
+
+    async def read(self, role: str, version: int) -> bytes | None:
+        """The file ``VERSION.ROLE.json``, or None if there is none. Version 0 of ``timestamp`` is ``timestamp.json``,
+        the only file without a version in its name.
+
+        Raises:
+            UnavailableError: STORE_UNAVAILABLE. The same call may be made again.
+        """
+        ...
+
+
+class MetadataStore(MetadataFiles, Protocol):
     """Where the files of one repository are kept for clients.
 
     Raises:
         UnavailableError: from every method: STORE_UNAVAILABLE. The same call may be made again.
     """
-
-    async def read(self, role: str, version: int) -> bytes | None:
-        """The file ``VERSION.ROLE.json``, or None if there is none. Version 0 of ``timestamp`` is ``timestamp.json``,
-        the only file without a version in its name."""
-        ...
 
     async def add(self, files: Sequence[VersionedFile]) -> None:
         """Adds files. They are durable when this returns; each appears whole or not at all. Repeats safely.
@@ -73,6 +81,18 @@ class MetadataStore(Protocol):
 
     async def replace_timestamp(self, content: bytes) -> None:
         """Replaces ``timestamp.json`` in one step, durably."""
+        ...
+
+    async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Which of these files, by role and version, are not there or are empty. Their content is not looked at."""
+        ...
+
+    async def stage(self, content: bytes | None) -> None:
+        """Keeps one note durably, where clients do not see it, in one step; None throws it away. Repeats safely."""
+        ...
+
+    async def staged(self) -> bytes | None:
+        """The note that is kept."""
         ...
 
     async def lock(self) -> None:
@@ -136,6 +156,19 @@ class PublicationRecords(Protocol):
         """Roles that expire before an instant, soonest first."""
         ...
 
+    async def signed_by_others(self, keys: OnlineKeys, limit: int) -> list[RoleState]:
+        """Online roles whose newest version is not to be signed with these keys, by name."""
+        ...
+
+    async def signers(self) -> Mapping[str, Mapping[str, int]]:
+        """How many roles have their newest version from which key: by ``bins``, ``snapshot`` and ``timestamp``, then by
+        keyid; an empty one stands for a key that was not written down."""
+        ...
+
+    async def prove_writable(self) -> None:
+        """Writes something that changes nothing, durably: what can be read may still not take a write."""
+        ...
+
     async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
         """The targets that each of these bins lists, by role; an empty bin is there with an empty list."""
         ...
@@ -145,11 +178,22 @@ class OnlineSigner(Protocol):
     """Signs for the online roles of one repository, and remembers: the same document has the same signature again."""
 
     async def sign(self, documents: Sequence[UnsignedDocument]) -> list[DocumentSignature]:
-        """One signature for each document, in order.
+        """One signature for each document, in order, by the key that its state names.
 
         Raises:
             UnavailableError, DeadlineError: nothing was signed, or it is not known; the same call may be made again.
             WharfingerError: it is refused.
+        """
+        ...
+
+    async def keys(self, a_bin: str) -> OnlineKeys:
+        """Which keys sign new metadata at this moment.
+
+        Args:
+            a_bin: the name of any bin; all of them have the same key.
+
+        Raises:
+            RefusedError: there is a role that none may sign now.
         """
         ...
 

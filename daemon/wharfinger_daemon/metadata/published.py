@@ -16,7 +16,7 @@ from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState
 from wharfinger_daemon.metadata.planning import SNAPSHOT, TIMESTAMP, OfflineRoles
-from wharfinger_daemon.metadata.ports import MetadataStore
+from wharfinger_daemon.metadata.ports import MetadataFiles
 
 TARGETS = "targets"
 INTERMEDIATE_BINS = "bins"
@@ -40,7 +40,7 @@ class Published:
 class PublishedView:
     """Reads the published state, and parses a snapshot only once."""
 
-    def __init__(self, store: MetadataStore) -> None:
+    def __init__(self, store: MetadataFiles) -> None:
         self._store = store
         self._seen: Published | None = None
 
@@ -95,7 +95,7 @@ def parse_targets(role: str, version: int, content: bytes) -> Targets:
     return targets
 
 
-async def published_versions(store: MetadataStore) -> Mapping[str, int]:
+async def published_versions(store: MetadataFiles) -> Mapping[str, int]:
     """The published version of every role but root; empty before the first publication.
 
     Raises:
@@ -106,9 +106,13 @@ async def published_versions(store: MetadataStore) -> Mapping[str, int]:
     return {} if published is None else published.versions
 
 
-async def read_offline_roles(store: MetadataStore) -> OfflineRoles:
-    """The offline roles and the bins that they delegate to: the versions that the published snapshot names, or, before
-    the first publication, the newest that are there. Signatures are not verified.
+async def read_offline_roles(store: MetadataFiles) -> OfflineRoles:
+    """The offline roles and the bins that they delegate to: the newest versions that are there, counted up from those
+    that the published snapshot names, or, before the first publication, from 1. Signatures are not verified: it is
+    ``signing.trust`` that does, and takes the same versions.
+
+    Args:
+        store: with what is staged, if anything may be.
 
     Raises:
         StartupError: REPOSITORY_INVALID; a file is missing, or there is no succinct delegation to bins.
@@ -129,7 +133,7 @@ async def read_offline_roles(store: MetadataStore) -> OfflineRoles:
     )
 
 
-async def _newest_offline(store: MetadataStore, role: str, named: Mapping[str, int]) -> Targets:
+async def _newest_offline(store: MetadataFiles, role: str, named: Mapping[str, int]) -> Targets:
     version = named.get(role, 1)
     content = await store.read(role, version)
     if content is None:
@@ -139,7 +143,7 @@ async def _newest_offline(store: MetadataStore, role: str, named: Mapping[str, i
             reason=Reason.REPOSITORY_INVALID,
             file=f"{version}.{role}.json",
         )
-    while role not in named and (newer := await store.read(role, version + 1)) is not None:
+    while (newer := await store.read(role, version + 1)) is not None:
         content, version = newer, version + 1
     return parse_targets(role, version, content)
 

@@ -1,4 +1,5 @@
-"""The publisher: one task that publishes what waits, renews what runs out, and finishes what was begun.
+"""The publisher: one task that publishes what waits, takes in new offline metadata, renews what runs out or was signed
+by another key than the one that signs now, and finishes what was begun.
 
 Rules of the whole module:
   (1) There is one publisher for a store; the store's lock keeps others out.
@@ -6,6 +7,7 @@ Rules of the whole module:
   (3) What fails is tried again, at growing intervals, until it works or the publisher is closed. Callers are told at
       once; what is prepared stays, so their change may still become visible.
   (4) A caller is answered when clients can see its change, and not before.
+  (5) Health is claimed again only after a write: records that can be read may still take nothing.
 """
 
 from __future__ import annotations
@@ -13,26 +15,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from wharfinger_daemon.errors import (
-    CorruptStateError,
-    DeadlineError,
-    OverloadedError,
-    Reason,
-    UnavailableError,
-    WharfingerError,
-)
+from wharfinger_daemon.errors import DeadlineError, Reason, RefusedError, WharfingerError
+from wharfinger_daemon.metadata.failures import draining, publication_failed
+from wharfinger_daemon.metadata.intake import Intake, OfflineAuthority, bring_to_clients, staged_intake
 from wharfinger_daemon.metadata.planning import Change, Publication
-from wharfinger_daemon.metadata.repository import TAKEN_VERSIONS, Repository
+from wharfinger_daemon.metadata.ports import file_name
+from wharfinger_daemon.metadata.repository import Repository
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, merged, request
+from wharfinger_daemon.metadata.waiting_intakes import Decide, WaitingIntake, WaitingIntakes
 
 log = structlog.get_logger()
-
-_PASSING = (UnavailableError, DeadlineError, OverloadedError)
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,14 @@ class PublisherSettings:
         max_waiting: how many changes may wait.
         max_renewed_at_once: how many roles one publication renews, so that changes need not wait for all of them.
         renewal_check_seconds: how often to look for what runs out.
+        files_read_at_start: of how many bins the published file is compared with the records.
         first_retry_seconds, longest_retry_seconds: how long to wait after a failure; doubled each time, up to a bound.
     """
 
     max_waiting: int = 1000
     max_renewed_at_once: int = 256
     renewal_check_seconds: float = 60
+    files_read_at_start: int = 16
     first_retry_seconds: float = 0.1
     longest_retry_seconds: float = 5
 
@@ -56,10 +55,12 @@ class PublisherSettings:
 class Publisher:
     """Publishes one repository. Call ``start`` first and ``close`` last."""
 
-    def __init__(self, repository: Repository, settings: PublisherSettings) -> None:
+    def __init__(self, repository: Repository, settings: PublisherSettings, authority: OfflineAuthority) -> None:
         self._repository = repository
         self._settings = settings
+        self._authority = authority
         self._waiting = WaitingChanges(settings.max_waiting)
+        self._intakes = WaitingIntakes()
         self._wake = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -72,26 +73,23 @@ class Publisher:
         return self._problem
 
     async def start(self) -> None:
-        """Locks the store, finishes what a former process left, makes the first publication if there is none, and
-        renews what is due.
+        """Locks the store, finishes what a former process left, makes the first publication if there is none, renews
+        what runs out, and publishes damaged files anew.
 
         Raises:
             StartupError: another publisher runs, or records and store do not belong together.
             WharfingerError: records, store or signer fail. Nothing runs, and the store is not locked.
         """
-        repository = self._repository
-        await repository.store.lock()
+        store = self._repository.store
+        await store.lock()
         try:
-            await repository.require_agreement()
-            await repository.finish()
-            await repository.publish(Change())
-            while await repository.renew(self._settings.max_renewed_at_once):
-                pass
-            await repository.observe()
+            await self._repository.require_agreement()
+            await self._catch_up()
+            await self._repository.observe()
         except BaseException:
-            await repository.store.unlock()
+            await store.unlock()
             raise
-        self._plan_check(self._settings.renewal_check_seconds)
+        self._plan_check(0)
         self._task = asyncio.create_task(self._run(), name="publisher")
 
     async def close(self) -> None:
@@ -102,7 +100,7 @@ class Publisher:
             if self._task is not None:
                 await self._task
         finally:
-            self._waiting.fail_all(_draining)
+            self._refuse_all()
             await self._repository.store.unlock()
 
     async def publish(
@@ -120,7 +118,7 @@ class Publisher:
         """
         change = request(add, remove)
         if self._closing.is_set():
-            raise _draining()
+            raise draining()
         waiting = self._waiting.put(change)
         self._wake.set()
         try:
@@ -138,6 +136,34 @@ class Publisher:
             self._waiting.withdraw(waiting)
             raise
 
+    async def take_in(self, decide: Decide) -> Publication | None:
+        """Takes offline metadata in: returns when clients see it.
+
+        Args:
+            decide: runs between two publications. What it raises is raised here, and changes nothing.
+
+        Returns:
+            The publication that shows it; None if there was nothing to take in.
+
+        Raises:
+            UnavailableError: DRAINING; or PUBLICATION_FAILED, when it was accepted and will be tried again.
+            CorruptStateError: PUBLICATION_FAILED; it was accepted, and an operator must look.
+        """
+        if self._closing.is_set():
+            raise draining()
+        waiting = self._intakes.put(decide)
+        self._wake.set()
+        try:
+            return await asyncio.shield(waiting.done)
+        except asyncio.CancelledError:
+            self._intakes.withdraw(waiting)
+            raise
+
+    def look_again(self) -> None:
+        """Has the publisher look at once what is due: to be called when another key signs from now on."""
+        self._plan_check(0)
+        self._wake.set()
+
     async def _run(self) -> None:
         delay = self._settings.first_retry_seconds
         try:
@@ -151,13 +177,16 @@ class Publisher:
         finally:
             # Also when the task ends by an error that nobody foresaw: nobody may wait for it any more.
             self._closing.set()
-            self._waiting.fail_all(_draining)
+            self._refuse_all()
 
     async def _turn(self) -> bool:
         """Does what is to be done now; False if it failed."""
         self._wake.clear()
         taken: list[WaitingChange] = []
         try:
+            # Before the recovery: what it waits for may be a key that is to be revoked.
+            while (intake := self._intakes.take()) is not None:
+                await self._take_in(intake)
             if self._problem is not None:
                 await self._recover()
             taken = self._waiting.take_all()
@@ -170,11 +199,54 @@ class Publisher:
             return False
         except BaseException:
             for waiting in taken:
-                waiting.fail(_draining())
+                waiting.fail(draining())
             raise
         return True
 
+    async def _catch_up(self) -> None:
+        try:
+            await self._resume()
+            await self._repository.finish()
+            await self._repository.publish(Change())
+            while await self._repository.renew(self._settings.max_renewed_at_once, of_other_keys=False):
+                pass
+            await self._repository.mend(self._settings.files_read_at_start)
+        except RefusedError as error:
+            if error.reason is not Reason.SIGNING_SUSPENDED:
+                raise
+            # What is published is served meanwhile, and whoever suspended signing can resume it.
+            self._fail([], error)
+
+    async def _take_in(self, waiting: WaitingIntake) -> None:
+        try:
+            try:
+                intake = await waiting.decide(self._repository)
+            except WharfingerError as error:
+                waiting.fail(error)
+                return
+            if intake is not None:
+                await self._repository.store.stage(intake.encode())
+            waiting.succeed(None if intake is None else await self._bring(intake))
+        except BaseException as error:
+            waiting.fail(publication_failed(error) if isinstance(error, Exception) else draining())
+            raise
+        self._plan_check(0)
+
+    async def _resume(self) -> None:
+        """Takes in what was staged, if that was interrupted."""
+        intake = await staged_intake(self._repository.store)
+        if intake is not None:
+            log.info("finishing an import", files=[file_name(file.role, file.version) for file in intake.files])
+            await self._bring(intake)
+
+    async def _bring(self, intake: Intake) -> Publication:
+        offline = await self._authority.authorise(intake)
+        self._repository = replace(self._repository, offline=offline)
+        return await bring_to_clients(self._repository, intake)
+
     async def _recover(self) -> None:
+        await self._repository.records.prove_writable()
+        await self._resume()
         await self._repository.finish()
         self._problem = None
         log.info("publishing works again")
@@ -200,7 +272,11 @@ class Publisher:
         foreseen = isinstance(error, WharfingerError)
         log.error("publishing failed and will be tried again", error=str(error), exc_info=None if foreseen else error)
         for one in waiting:
-            one.fail(_failure(error))
+            one.fail(publication_failed(error))
+
+    def _refuse_all(self) -> None:
+        self._waiting.fail_all(draining)
+        self._intakes.fail_all(draining)
 
     def _plan_check(self, seconds: float) -> None:
         self._next_check = asyncio.get_running_loop().time() + seconds
@@ -213,25 +289,3 @@ async def _until(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def _draining() -> UnavailableError:
-    return UnavailableError(
-        "The publisher is stopping and takes no more changes. Send this one again in a moment.", reason=Reason.DRAINING
-    )
-
-
-def _failure(error: Exception) -> Exception:
-    """What a caller is told: an exception of its own, for each adds its own traceback."""
-    cause = error.reason if isinstance(error, WharfingerError) else Reason.INTERNAL
-    # Versions that others had signed are evaded; while many others sign, that takes more than one attempt.
-    passing = isinstance(error, _PASSING) or cause in TAKEN_VERSIONS
-    kind = UnavailableError if passing else CorruptStateError
-    told = kind(
-        f"The change could not be published now: {error} It may still become visible, once this is over; to be sure, "
-        "send it again.",
-        reason=Reason.PUBLICATION_FAILED,
-        cause=cause,
-    )
-    told.__cause__ = error
-    return told

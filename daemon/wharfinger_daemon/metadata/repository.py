@@ -1,39 +1,52 @@
-"""One repository, and what can be done with it, a step at a time: finish, publish, renew.
+"""One repository, and what can be done with it, a step at a time: finish, publish, renew, take in offline metadata.
 
 Whoever calls these methods calls them one after another.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
 
 from wharfinger_daemon.clock import Clock
-from wharfinger_daemon.errors import Reason, RefusedError, StartupError
-from wharfinger_daemon.metadata.bins import HashBins
-from wharfinger_daemon.metadata.completion import Completion
-from wharfinger_daemon.metadata.documents import RoleState
+from wharfinger_daemon.errors import Reason, RefusedError
+from wharfinger_daemon.metadata.agreement import require_same_bins, require_same_history
+from wharfinger_daemon.metadata.completion import BeforeShowing, Completion, nothing
+from wharfinger_daemon.metadata.documents import RoleState, bin_document, carries
 from wharfinger_daemon.metadata.observer import PublicationObserver, SilentObserver
 from wharfinger_daemon.metadata.planning import (
     SNAPSHOT,
     TIMESTAMP,
     Change,
+    ClaimedVersions,
     Lifetimes,
     OfflineRoles,
     Publication,
     PublicationOrder,
     due_roles,
+    leads_elsewhere,
 )
 from wharfinger_daemon.metadata.ports import MetadataStore, OnlineSigner, PublicationRecords
 from wharfinger_daemon.metadata.published import published_versions
 
 log = structlog.get_logger()
 
+_random = random.SystemRandom()
+
 _NOTHING = Change()
 TAKEN_VERSIONS = (Reason.VERSION_EQUIVOCATION, Reason.VERSION_ROLLBACK, Reason.META_ROLLBACK)
+# Reasons to refuse what was prepared before keys or offline metadata changed.
+_SUPERSEDED = (
+    Reason.KEY_NOT_AUTHORISED,
+    Reason.KEY_UNKNOWN,
+    Reason.KEY_NOT_ACTIVE,
+    Reason.KEY_NOT_HELD,
+    Reason.META_NOT_VERIFIED,
+)
 
 
 @dataclass(frozen=True)
@@ -61,10 +74,10 @@ class Repository:
         """
         newest = await self.records.newest()
         shown = (await published_versions(self.store)).get(TIMESTAMP, 0)
-        _require_same_history(newest, await self.records.last_shown(), shown)
-        _require_same_bins(self.offline.bins, await self.records.states())
+        require_same_history(newest, await self.records.last_shown(), shown)
+        require_same_bins(self.offline.bins, await self.records.states())
 
-    async def finish(self) -> None:
+    async def finish(self, before_showing: BeforeShowing = nothing) -> None:
         """Finishes the prepared publication, if there is one.
 
         Raises:
@@ -72,7 +85,7 @@ class Repository:
         """
         newest = await self.records.newest()
         if newest is not None and not newest.published:
-            await self._complete(newest)
+            await self._complete(newest, before_showing)
 
     async def publish(self, change: Change, renew: Collection[str] = ()) -> Publication:
         """Publishes a change, and new versions of some roles with it.
@@ -84,15 +97,15 @@ class Repository:
         Raises:
             WharfingerError: records, store or signer fail. If the change was prepared, ``finish`` publishes it.
         """
-        order = PublicationOrder(change, frozenset(renew), self.offline, self.lifetimes, self.clock.now())
-        publication = await self.records.prepare(order)
+        publication = await self.records.prepare(await self._order(change, renew))
         if publication is not None:
-            return await self._complete(publication)
+            return await self._complete(publication, nothing)
         states = await self.records.states()
         return Publication(states[TIMESTAMP].version, states[SNAPSHOT].version, {}, published=True)
 
-    async def renew(self, most: int) -> bool:
-        """Renews roles that have less than half of their lifetime left, those that expire soonest first.
+    async def renew(self, most: int, *, of_other_keys: bool = True) -> bool:
+        """Renews roles that have less than half of their lifetime left, those that expire soonest first, and then those
+        that another key signed than the one that signs now.
 
         Returns:
             Whether anything was renewed; then there may be more.
@@ -100,63 +113,108 @@ class Repository:
         now = self.clock.now()
         expiring = await self.records.expiring(now + self.lifetimes.longest / 2, most)
         due = due_roles(expiring, self.lifetimes, self.offline.bins, now)
+        if of_other_keys and len(due) < most:
+            others = await self.records.signed_by_others((await self._order(_NOTHING)).keys, most - len(due))
+            due = due.union(state.role for state in others)
         if due:
             await self.publish(_NOTHING, due)
         return bool(due)
+
+    async def show_new_metadata(self, *, everything: bool, before_showing: BeforeShowing) -> Publication:
+        """Publishes a snapshot that names the offline roles as they are now, and a timestamp, even if they had no news:
+        every new root and targets has new ones (PEP 458).
+
+        What was prepared before becomes part of it; what was prepared for it is finished. So it repeats safely.
+
+        Args:
+            everything: sign all roles anew that another key signed than the one that signs now, all in one step.
+            before_showing: as for ``Completion.complete``.
+
+        Raises:
+            WharfingerError: records, store or signer fail.
+        """
+        renew = {SNAPSHOT, TIMESTAMP}
+        order = await self._order(_NOTHING, renew)
+        others = await self.records.signed_by_others(order.keys, self.offline.bins.number + 2) if everything else []
+        order = replace(order, renew=order.renew.union(state.role for state in others))
+        prepared = await self.records.newest()
+        if prepared is None or prepared.published:
+            publication = await self.records.prepare(order)
+            assert publication is not None  # A timestamp is always renewed.
+        elif others or leads_elsewhere(prepared, await self.records.states(), order):
+            publication = await self._leave(prepared, order)
+        else:
+            publication = prepared
+        return await self._complete(publication, before_showing)
+
+    async def mend(self, sample: int) -> None:
+        """Publishes bins anew whose published file is missing or empty, or, of some chosen at random, does not say what
+        the records say: the records are the truth.
+
+        Not every file is read: of 20 million targets they are 4.5 GB. Whoever reads a bin verifies it, so a damaged one
+        deceives nobody.
+
+        Args:
+            sample: how many files to read.
+        """
+        states = await self.records.states()
+        bins = {role: states[role].version for role in self.offline.bins.roles()}
+        broken = {role for role, _ in await self.store.absent(list(bins.items()))}
+        whole = sorted(bins.keys() - broken)
+        chosen = _random.sample(whole, min(sample, len(whole)))
+        listed = await self.records.targets_of(chosen)
+        for role in chosen:
+            content = await self.store.read(role, states[role].version)
+            if content is None or not carries(content, bin_document(states[role], listed[role])):
+                broken.add(role)
+        if broken:
+            log.error("published files are missing or damaged, and are published anew", roles=sorted(broken)[:16])
+            await self.publish(_NOTHING, broken)
 
     async def observe(self) -> None:
         """Tells the observer when metadata expires."""
         self._observe(await self.records.states())
 
-    async def _complete(self, publication: Publication) -> Publication:
+    async def _order(self, change: Change, renew: Collection[str] = ()) -> PublicationOrder:
+        keys = await self.signer.keys(next(self.offline.bins.roles()))
+        return PublicationOrder(change, frozenset(renew), self.offline, self.lifetimes, self.clock.now(), keys)
+
+    async def _complete(self, publication: Publication, before_showing: BeforeShowing) -> Publication:
         """Completes a prepared publication; returns it with the versions that it was published with."""
         completion = Completion(self.records, self.store, self.signer)
         try:
-            states = await completion.complete(publication, self.clock.now())
+            states = await completion.complete(publication, self.clock.now(), before_showing)
         except RefusedError as error:
-            if error.reason not in TAKEN_VERSIONS:
-                raise
-            # Another caller of the signer had some of these versions signed: there must not be two, so ours give way.
-            # Versions are plenty. If it happens again, the publisher tries again, as after every failure.
-            log.warning("evading versions that others had signed", reason=error.reason, details=error.details)
-            order = PublicationOrder(_NOTHING, frozenset(), self.offline, self.lifetimes, self.clock.now())
-            publication = await self.records.evade(await self.signer.claimed(), order)
-            states = await completion.complete(publication, self.clock.now())
+            publication = await self._other_way(publication, error)
+            states = await completion.complete(publication, self.clock.now(), before_showing)
         self.observer.published(publication)
         self._observe(states)
         return publication
+
+    async def _other_way(self, publication: Publication, error: RefusedError) -> Publication:
+        """The same publication with other versions, if that gets round a refusal."""
+        order = await self._order(_NOTHING)
+        if error.reason in TAKEN_VERSIONS:
+            # Another caller of the signer had some of these versions signed: there must not be two, so ours give way.
+            # Versions are plenty. If it happens again, the publisher tries again, as after every failure.
+            log.warning("evading versions that others had signed", reason=error.reason, details=error.details)
+            return await self.records.evade(await self.signer.claimed(), order)
+        if error.reason in _SUPERSEDED and leads_elsewhere(publication, await self.records.states(), order):
+            log.warning("leaving versions whose key or offline roles were replaced", reason=error.reason)
+            return await self._leave(publication, order)
+        raise error
+
+    async def _leave(self, publication: Publication, order: PublicationOrder) -> Publication:
+        """Leaves all versions of a prepared publication behind: files of any may be in the store, with signatures by
+        keys that may not sign any more."""
+        states = await self.records.states()
+        claimed = dict(await self.signer.claimed())
+        for role in (*publication.bins, SNAPSHOT, TIMESTAMP):
+            known = claimed.get(role, ClaimedVersions())
+            claimed[role] = replace(known, signed=max(known.signed, states[role].version))
+        return await self.records.evade(claimed, order)
 
     def _observe(self, states: Mapping[str, RoleState]) -> None:
         earliest: dict[str, datetime] = {role: states[role].expires for role in (TIMESTAMP, SNAPSHOT)}
         earliest["bins"] = min(states[role].expires for role in self.offline.bins.roles())
         self.observer.expires(earliest)
-
-
-def _require_same_history(newest: Publication | None, last_shown: int, shown: int) -> None:
-    """The store shows the newest publication, or, if that was interrupted, the one before it."""
-    recorded = 0 if newest is None else newest.timestamp_version
-    interrupted = newest is not None and not newest.published
-    if shown == recorded or (interrupted and shown == last_shown):
-        return
-    if shown > recorded:
-        raise StartupError(
-            f"The metadata store shows version {shown} of 'timestamp', and the database ends at {recorded}: it is "
-            "an old copy, or belongs to another repository. Restore the newest; do not delete the published metadata.",
-            reason=Reason.RECORDS_BEHIND,
-        )
-    raise StartupError(
-        f"The database says that version {recorded} of 'timestamp' was published, and the metadata store shows "
-        f"{f'version {shown}' if shown else 'none'}. Bring the newest metadata back, or configure the store that "
-        "belongs to this database.",
-        reason=Reason.REPOSITORY_INVALID,
-    )
-
-
-def _require_same_bins(bins: HashBins, states: Mapping[str, RoleState]) -> None:
-    present = {role for role in states if role.startswith(f"{bins.prefix}-")}
-    if present and present != set(bins.roles()):
-        raise StartupError(
-            f"The offline metadata delegates to {bins.number} bins, and the database has {len(present)}. The number "
-            "of bins cannot be changed. Bring the offline metadata back that this database belongs to.",
-            reason=Reason.REPOSITORY_INVALID,
-        )

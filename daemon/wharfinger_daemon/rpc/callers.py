@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from wharfinger_daemon.errors import NotGrantedError, Reason, UnauthenticatedError
+from wharfinger_daemon.signing.model import Caller, Rate, SigningGrant
 
 # Any caller that is known may ask whether the daemon is well and what it serves.
 _FOR_EVERY_CALLER = ("grpc.health.v1.Health/", "grpc.reflection.v1alpha.ServerReflection/")
@@ -14,13 +15,26 @@ _FOR_EVERY_CALLER = ("grpc.health.v1.Health/", "grpc.reflection.v1alpha.ServerRe
 
 @dataclass(frozen=True)
 class Grants:
-    """What one caller may do. ``rpcs`` are ``package.Service/Method`` or ``package.Service/*``."""
+    """What one caller may do.
+
+    Attributes:
+        rpcs: ``package.Service/Method`` or ``package.Service/*``.
+        repositories, roles: what it may have signed, without a rate of its own.
+        signing: what else it may have signed.
+        rate: how fast it may have anything signed.
+    """
 
     name: str
     san: str
     rpcs: tuple[str, ...]
     repositories: tuple[str, ...]
     roles: tuple[str, ...]
+    signing: tuple[SigningGrant, ...] = ()
+    rate: Rate | None = None
+
+    def for_signing(self) -> Caller:
+        """The caller as the signing domain knows it."""
+        return Caller(self.name, (SigningGrant(self.repositories, self.roles), *self.signing), self.rate)
 
 
 class CallerDirectory:
@@ -79,7 +93,7 @@ def require_repository(grants: Grants, repository: str) -> None:
     Raises:
         NotGrantedError: they do not.
     """
-    if not any(fnmatchcase(repository, pattern) for pattern in grants.repositories):
+    if not grants.for_signing().may_use(repository):
         raise NotGrantedError(
             f"Caller '{grants.name}' has no grant for repository '{repository}'.",
             reason=Reason.REPOSITORY_NOT_GRANTED,

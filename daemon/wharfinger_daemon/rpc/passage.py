@@ -24,7 +24,6 @@ from wharfinger_daemon.telemetry import Metrics
 log = structlog.get_logger()
 
 _REQUEST_ID_LENGTH = 64
-_LEAST_SECONDS = 0.01
 # They cost next to nothing, some last by design, and health must be told most of all while all places are taken or the
 # daemon drains. The server's own bound on calls holds for them too.
 _TAKES_NO_PLACE = ("grpc.health.v1.Health/", "grpc.reflection.v1alpha.ServerReflection/")
@@ -38,6 +37,7 @@ class Limits:
     message_bytes: int
     default_deadline_seconds: float
     max_deadline_seconds: float
+    min_deadline_seconds: float = 0.01
 
 
 @dataclass
@@ -123,9 +123,11 @@ class Passage:
         remaining = self._context.time_remaining()
         if remaining is None:
             return limits.default_deadline_seconds
-        if remaining < _LEAST_SECONDS:
+        least = limits.min_deadline_seconds
+        if self._takes_place and remaining < least:
             raise DeadlineError(
-                f"Only {max(remaining, 0):.3f} s were left when the call arrived. Set a longer deadline.",
+                f"Only {max(remaining, 0):.3f} s were left when the call arrived, and {least:g} s are the least. "
+                "Nothing was begun. Set a longer deadline.",
                 reason=Reason.DEADLINE_TOO_SHORT,
             )
         return min(float(remaining), limits.max_deadline_seconds)

@@ -10,10 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from wharfinger.signing.v1 import signing_pb2 as wire
 from wharfinger.signing.v1 import signing_pb2_grpc
 from wharfinger_daemon.errors import InvalidRequestError, Reason
-from wharfinger_daemon.rpc.callers import Grants, require_repository
+from wharfinger_daemon.rpc.callers import require_repository
 from wharfinger_daemon.rpc.paging import page_of
 from wharfinger_daemon.rpc.passage import current_call
-from wharfinger_daemon.signing.model import Caller, RepositoryKey, Signature, SigningGrant, SigningItem
+from wharfinger_daemon.signing.model import RepositoryKey, Signature, SigningItem
 from wharfinger_daemon.signing.service import SigningService
 
 
@@ -28,14 +28,14 @@ class SigningServicer(signing_pb2_grpc.SigningServiceServicer):
         request_id = call.named(request.request_id)
         signatures = await self._service.sign(
             _items(request.items),
-            caller=_caller(call.grants),
+            caller=call.grants.for_signing(),
             request_id=request_id,
             timeout_seconds=call.timeout_seconds,
         )
         return wire.SignResponse(signatures=map(_signature, signatures), request_id=request_id)
 
     async def Lint(self, request: wire.LintRequest, context: Any) -> wire.LintResponse:  # noqa: N802
-        results = await self._service.lint(_items(request.items), caller=_caller(current_call.get().grants))
+        results = await self._service.lint(_items(request.items), caller=current_call.get().grants.for_signing())
         return wire.LintResponse(
             results=(
                 wire.LintResult(
@@ -57,10 +57,6 @@ class SigningServicer(signing_pb2_grpc.SigningServiceServicer):
         keys = await self._service.signing_keys(request.repository)
         page, next_token = page_of(keys, request.page_size, request.page_token)
         return wire.ListSigningKeysResponse(keys=map(_key, page), next_page_token=next_token)
-
-
-def _caller(grants: Grants) -> Caller:
-    return Caller(grants.name, (SigningGrant(repositories=grants.repositories, roles=grants.roles),))
 
 
 def _items(items: Iterable[wire.SigningItem]) -> list[SigningItem]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -9,7 +11,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from wharfinger_daemon import errors
-from wharfinger_daemon.errors import Reason, WharfingerError
+from wharfinger_daemon.errors import RateLimitedError, Reason, WharfingerError
 
 DOMAIN = "wharfinger"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -28,7 +30,10 @@ CODES: dict[type[WharfingerError], grpc.StatusCode] = {
     errors.StartupError: grpc.StatusCode.INTERNAL,
 }
 
-_RETRY_AFTER_SECONDS = {grpc.StatusCode.UNAVAILABLE: 1, grpc.StatusCode.RESOURCE_EXHAUSTED: 1}
+_RETRY_AFTER_SECONDS: dict[grpc.StatusCode, float] = {
+    grpc.StatusCode.UNAVAILABLE: 1,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 1,
+}
 # Trailers beyond 8 KiB are dropped by clients, and the error with them. A message goes out twice, and in the worst case
 # every byte of it as three.
 _MESSAGE_BYTES = 1024
@@ -45,7 +50,10 @@ def code_of(error: WharfingerError) -> grpc.StatusCode:
 def abridged(error: WharfingerError) -> WharfingerError:
     """The same error with nothing longer than fits into trailers, whatever of the request it quotes."""
     details = {name: _clipped(value, _DETAIL_BYTES) for name, value in error.details.items()}
-    return type(error)(_clipped(error.message, _MESSAGE_BYTES), reason=error.reason, **details)
+    told = type(error)(_clipped(error.message, _MESSAGE_BYTES), reason=error.reason, **details)
+    if isinstance(error, RateLimitedError) and isinstance(told, RateLimitedError):
+        told.retry_after_seconds = error.retry_after_seconds
+    return told
 
 
 def details_of(error: WharfingerError, request_id: str) -> bytes:
@@ -54,8 +62,10 @@ def details_of(error: WharfingerError, request_id: str) -> bytes:
     info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata={**error.details, "request_id": request_id})
     status = Status(code=code.value[0], message=error.message, details=[_packed(info)])
     seconds = _RETRY_AFTER_SECONDS.get(code)
+    if isinstance(error, RateLimitedError):
+        seconds = error.retry_after_seconds
     if seconds is not None and error.reason not in _NEVER_PASSES:
-        status.details.append(_packed(RetryInfo(retry_delay=Duration(seconds=seconds))))
+        status.details.append(_packed(RetryInfo(retry_delay=_duration(seconds))))
     serialized: bytes = status.SerializeToString()
     return serialized
 
@@ -63,6 +73,12 @@ def details_of(error: WharfingerError, request_id: str) -> bytes:
 def _clipped(text: str, most: int) -> str:
     encoded = text.encode("utf-8", errors="replace")
     return text if len(encoded) <= most else encoded[: most - 4].decode("utf-8", errors="ignore") + " …"
+
+
+def _duration(seconds: float) -> Duration:
+    # Rounded up: whoever comes back at that very instant must not be too early.
+    milliseconds = math.ceil(seconds * 1000)
+    return Duration(seconds=milliseconds // 1000, nanos=milliseconds % 1000 * 1_000_000)
 
 
 def _packed(message: ErrorInfo | RetryInfo) -> Any:

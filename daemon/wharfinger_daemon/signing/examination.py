@@ -10,7 +10,7 @@ Items of the publisher in this process come with their facts, and enter at *role
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from wharfinger_daemon.clock import Clock
@@ -29,6 +29,7 @@ from wharfinger_daemon.signing.keys import AuthorisedKey
 from wharfinger_daemon.signing.ledger import Reservation
 from wharfinger_daemon.signing.model import Caller, MetadataFacts, PreparedItem, RoleType, SigningItem, SigningPolicy
 from wharfinger_daemon.signing.standing import KeyState, Moment
+from wharfinger_daemon.signing.suspension import require_not_suspended
 from wharfinger_daemon.signing.trust import TrustedRepository
 
 
@@ -76,7 +77,7 @@ class Examiner:
         _check_named(metadata, repository)
         key = self._key(repository, authority, role, item.keyid)
         _check_grant(caller, repository, role)
-        return _examined(repository, metadata.facts, authority, key, item.signed)
+        return self._examined(repository, metadata.facts, authority, key, item.signed)
 
     def examine_prepared(self, item: PreparedItem) -> ExaminedItem:
         """Examines what the publisher prepared, believing its facts."""
@@ -85,7 +86,17 @@ class Examiner:
         authority = repository.authority(facts.role)
         self._check_expiry(facts, authority.role_type)
         key = self._key(repository, authority, facts.role, item.keyid)
-        return _examined(repository, facts, authority, key, item.signed)
+        return self._examined(repository, facts, authority, key, item.signed)
+
+    def key_for(self, repository: str, role: str) -> AuthorisedKey:
+        """The key that signs a role where none is named, whether signing is suspended or not.
+
+        Raises:
+            RefusedError: there is none at this moment.
+            InvalidRequestError: there is no such role, or more than one key.
+        """
+        trusted = self._moment.repository(repository)
+        return self._key(trusted, trusted.authority(role), role, "")
 
     def verify_prepared(self, item: PreparedItem) -> None:
         """Reads the bytes of a prepared item in full, as if a stranger had sent them.
@@ -108,25 +119,39 @@ class Examiner:
 
     def _check_expiry(self, facts: MetadataFacts, role_type: RoleType) -> None:
         # An upper bound only: what has expired is of no use to an attacker, and must be repeatable.
-        ceiling = self._policy.expiry_ceilings.of(role_type)
+        ceiling = self._policy.expiry_ceilings.of(role_type, facts.role)
         if facts.expires - self._clock.now() > ceiling:
             raise InvalidRequestError(
                 f"'{facts.role}' would expire at {facts.expires.isoformat()}, farther from now than the {ceiling} that "
-                f"signing.expiry_ceilings allows for {role_type}.",
+                "signing.expiry_ceilings allows for it.",
                 reason=Reason.EXPIRY_BEYOND_CEILING,
                 role=facts.role,
             )
 
     def _repository(self, name: str) -> TrustedRepository:
         repository = self._moment.repository(name)
-        why = self._moment.suspended.get(name)
-        if why is not None:
-            raise RefusedError(
-                f"Signing for repository '{name}' is suspended: {why} Whoever suspended it must resume it.",
-                reason=Reason.SIGNING_SUSPENDED,
-                repository=name,
-            )
+        require_not_suspended(self._moment, {repository.epoch.repository})
         return repository
+
+    def _examined(
+        self,
+        repository: TrustedRepository,
+        facts: MetadataFacts,
+        authority: RoleAuthority,
+        key: AuthorisedKey,
+        signed: bytes,
+    ) -> ExaminedItem:
+        reservation = Reservation(
+            repository.epoch,
+            facts.role,
+            facts.version,
+            hashlib.sha256(signed).digest(),
+            key.keyid,
+            facts.meta,
+            frozenset(repository.versions),
+            self._policy.version_jumps.exceptions(_types(repository, facts, authority)),
+        )
+        return ExaminedItem(reservation, authority.role_type, key, signed)
 
     def _key(self, repository: TrustedRepository, authority: RoleAuthority, role: str, keyid: str) -> AuthorisedKey:
         states = self._moment.key_states.get(repository.name, {})
@@ -239,15 +264,9 @@ def _check_grant(caller: Caller, repository: TrustedRepository, role: str) -> No
     )
 
 
-def _examined(
-    repository: TrustedRepository,
-    facts: MetadataFacts,
-    authority: RoleAuthority,
-    key: AuthorisedKey,
-    signed: bytes,
-) -> ExaminedItem:
-    digest = hashlib.sha256(signed).digest()
-    reservation = Reservation(
-        repository.epoch, facts.role, facts.version, digest, key.keyid, facts.meta, frozenset(repository.versions)
-    )
-    return ExaminedItem(reservation, authority.role_type, key, signed)
+def _types(
+    repository: TrustedRepository, facts: MetadataFacts, authority: RoleAuthority
+) -> Iterator[tuple[str, RoleType]]:
+    yield facts.role, authority.role_type
+    for name in facts.meta:
+        yield name, repository.authority(name).role_type

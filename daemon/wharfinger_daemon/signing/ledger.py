@@ -58,6 +58,7 @@ class Reservation:
         digest: SHA-256 of the signed bytes.
         meta: what a snapshot or timestamp names; empty for other roles.
         keyid: the key that will sign, for finding its recorded signature.
+        jumps: how far versions of some roles may jump, in place of the bound for all others.
     """
 
     epoch: Epoch
@@ -67,6 +68,7 @@ class Reservation:
     keyid: str
     meta: Mapping[str, int] = field(default_factory=dict)
     signed_elsewhere: frozenset[str] = frozenset()
+    jumps: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -250,10 +252,9 @@ def signature_leaf(reservation: Reservation, requester: Requester, at: datetime)
 def _check_version(reservation: Reservation, highest: int, max_version_jump: int) -> None:
     if reservation.version <= highest:
         raise _refused(reservation, Reason.VERSION_ROLLBACK, f"is not above {highest}, the highest one used")
-    if reservation.version > highest + max_version_jump:
-        raise _refused(
-            reservation, Reason.VERSION_JUMP, f"is more than {max_version_jump} above {highest}, the highest one used"
-        )
+    bound = reservation.jumps.get(reservation.role, max_version_jump)
+    if reservation.version > highest + bound:
+        raise _refused(reservation, Reason.VERSION_JUMP, f"is more than {bound} above {highest}, the highest one used")
 
 
 def _check_meta(reservation: Reservation, floors: Floors, max_version_jump: int) -> None:
@@ -277,11 +278,12 @@ def _check_meta(reservation: Reservation, floors: Floors, max_version_jump: int)
                 name,
             )
         base = floor if name in reservation.signed_elsewhere else floors.get((epoch, name), name)
-        if version > base + max_version_jump:
+        bound = reservation.jumps.get(name, max_version_jump)
+        if version > base + bound:
             raise _refused(
                 reservation,
                 Reason.VERSION_JUMP,
-                f"names version {version} of '{name}', more than {max_version_jump} above {base}",
+                f"names version {version} of '{name}', more than {bound} above {base}",
                 name,
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,11 +28,29 @@ class RoleType(StrEnum):
 
 
 @dataclass(frozen=True)
+class Rate:
+    """How fast signatures may be asked for.
+
+    Attributes:
+        per_second: in the long run.
+        burst: at once, after a pause; 1 or more.
+    """
+
+    per_second: float
+    burst: int
+
+
+@dataclass(frozen=True)
 class SigningGrant:
-    """Roles of repositories that a caller may have signed, as ``fnmatch`` patterns such as ``bins-*``."""
+    """Roles of repositories that a caller may have signed, as ``fnmatch`` patterns such as ``bins-*``.
+
+    Attributes:
+        rate: how fast; None for as fast as the caller may otherwise.
+    """
 
     repositories: tuple[str, ...]
     roles: tuple[str, ...]
+    rate: Rate | None = None
 
     def allows(self, repository: str, role: str) -> bool:
         """Whether both a repository pattern and a role pattern match."""
@@ -41,10 +59,15 @@ class SigningGrant:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. Without a grant that says otherwise, nothing is allowed."""
+    """Who asks. Without a grant that says otherwise, nothing is allowed.
+
+    Attributes:
+        rate: how fast, over all grants together; None for no bound of its own.
+    """
 
     name: str
     grants: tuple[SigningGrant, ...]
+    rate: Rate | None = None
 
     def may_sign(self, repository: str, role: str) -> bool:
         """Whether one of the grants allows this role of this repository."""
@@ -165,16 +188,24 @@ class RepositoryKey:
 
 @dataclass(frozen=True)
 class ExpiryCeilings:
-    """The farthest from now that metadata of each type may expire."""
+    """The farthest from now that metadata may expire: by type, and for some roles otherwise.
+
+    Attributes:
+        by_role: ceilings for ``fnmatch`` patterns of roles, in place of that of the type.
+    """
 
     root: timedelta = timedelta(days=400)
     targets: timedelta = timedelta(days=400)
     bins: timedelta = timedelta(hours=48)
     snapshot: timedelta = timedelta(hours=48)
     timestamp: timedelta = timedelta(hours=48)
+    by_role: tuple[tuple[str, timedelta], ...] = ()
 
-    def of(self, role_type: RoleType) -> timedelta:
-        """The ceiling for a type of role."""
+    def of(self, role_type: RoleType, role: str) -> timedelta:
+        """The ceiling for a role: the lowest of the patterns that match, or else that of its type."""
+        own = [ceiling for pattern, ceiling in self.by_role if fnmatchcase(role, pattern)]
+        if own:
+            return min(own)
         return {
             RoleType.ROOT: self.root,
             RoleType.TARGETS: self.targets,
@@ -185,19 +216,50 @@ class ExpiryCeilings:
 
 
 @dataclass(frozen=True)
+class VersionJumps:
+    """Where the bound on version jumps is another than ``SigningPolicy.max_version_jump``.
+
+    Attributes:
+        by_type: bounds for types of roles.
+        by_role: bounds for ``fnmatch`` patterns of roles, in place of that of the type.
+    """
+
+    by_type: tuple[tuple[RoleType, int], ...] = ()
+    by_role: tuple[tuple[str, int], ...] = ()
+
+    def exceptions(self, roles: Iterable[tuple[str, RoleType]]) -> Mapping[str, int]:
+        """Of these roles, those with a bound of their own: the lowest of the patterns that match, or that of the type.
+
+        Takes no time while there are no such bounds: ``roles`` is not even looked at.
+        """
+        if not self.by_type and not self.by_role:
+            return {}
+        found = ((role, self._of(role, role_type)) for role, role_type in roles)
+        return {role: bound for role, bound in found if bound is not None}
+
+    def _of(self, role: str, role_type: RoleType) -> int | None:
+        own = [bound for pattern, bound in self.by_role if fnmatchcase(role, pattern)]
+        return min(own) if own else dict(self.by_type).get(role_type)
+
+
+@dataclass(frozen=True)
 class SigningPolicy:
     """What is signed, beyond what the specification demands.
 
     Attributes:
         max_version_jump: how far a version may be above the highest one used, so that nobody can use versions up.
+        version_jumps: for which roles that bound is another.
         max_batch: how many items a caller may send at once.
         spec_versions: ``fnmatch`` patterns of the ``spec_version`` that may be signed.
+        min_seconds: with less time left, neither the ledger nor the token is asked.
     """
 
     expiry_ceilings: ExpiryCeilings = ExpiryCeilings()
     max_version_jump: int = 1000
+    version_jumps: VersionJumps = VersionJumps()
     max_batch: int = 256
     spec_versions: tuple[str, ...] = ("1.*",)
+    min_seconds: float = 0.01
 
     def speaks(self, spec_version: str) -> bool:
         """Whether metadata of this specification version may be signed."""

@@ -17,10 +17,11 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 
 from wharfinger_daemon.errors import InvalidRequestError, Reason, RefusedError, StartupError
 from wharfinger_daemon.signing.facts import MAX_VERSION
+from wharfinger_daemon.signing.model import ClaimedVersions
 from wharfinger_daemon.signing.trust import MetadataSource, TrustedRepository, VerifiedMetadata
 
 _FAST = ("timestamp", "snapshot")
@@ -29,6 +30,9 @@ S = TypeVar("S", Snapshot, Targets, Timestamp)
 
 Progress = Callable[[int, int], None]
 """Told how many roles were verified, of how many."""
+
+Seen = Callable[[str, Signed, str], None]
+"""Given each verified role, what it says, and the keyid that signed it; empty for roles that are signed elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,35 @@ class VerifiedPublication:
         floors["snapshot"].update({role: version for role, version in self.versions.items() if role not in _FAST})
         return floors
 
-    def starts(self, declared: Mapping[str, int]) -> dict[str, dict[str, int]]:
-        """The floors with which a new epoch begins: the published versions, or lower ones that the operator names.
 
-        Raises:
-            InvalidRequestError: a pattern fits no online role, or a version is none.
-        """
-        _require_sensible(declared, 0, self.online)
-        return {role: {role: _declared(declared, role) or self.versions[role]} for role in sorted(self.online)}
+def starts_of_epoch(claimed: Mapping[str, ClaimedVersions], declared: Mapping[str, int]) -> dict[str, int]:
+    """Above which version each role goes on in a new epoch: the highest one signed, or where the operator says.
+
+    Args:
+        claimed: what was signed in the epoch before.
+        declared: by pattern of roles such as ``bins-*``.
+
+    Raises:
+        InvalidRequestError: a pattern fits no role that was signed here, or a version is none.
+    """
+    signed = {role: taken.signed for role, taken in claimed.items() if taken.signed}
+    _require_sensible(declared, 0, frozenset(signed))
+    return {role: _declared(declared, role) or highest for role, highest in sorted(signed.items())}
+
+
+def _unseen(role: str, signed: Signed, keyid: str) -> None:
+    pass
 
 
 async def verify_publication(
-    repository: TrustedRepository, source: MetadataSource, told: Progress
+    repository: TrustedRepository, source: MetadataSource, told: Progress, seen: Seen = _unseen
 ) -> VerifiedPublication:
-    """Verifies everything that ``timestamp.json`` leads to.
+    """Verifies everything that ``timestamp.json`` leads to, the timestamp first and the snapshot second.
 
     Raises:
         StartupError: REPOSITORY_INVALID, with the file and what is wrong with it.
     """
-    reading = _Reading(repository, source)
+    reading = _Reading(repository, source, seen)
     content, timestamp = await reading.verified("timestamp", 0, Timestamp, repository.verified.root)
     described = timestamp.snapshot_meta
     file, snapshot = await reading.verified("snapshot", described.version, Snapshot, repository.verified.root)
@@ -169,9 +183,10 @@ def _delegator(verified: VerifiedMetadata, role: str, reading: _Reading) -> Root
 class _Reading:
     """Files of one repository, each verified by its delegator."""
 
-    def __init__(self, repository: TrustedRepository, source: MetadataSource) -> None:
+    def __init__(self, repository: TrustedRepository, source: MetadataSource, seen: Seen) -> None:
         self._repository = repository
         self._source = source
+        self._seen = seen
 
     async def verified(self, role: str, version: int, kind: type[S], delegator: Root | Targets) -> tuple[bytes, S]:
         file = f"{version}.{role}.json" if version else f"{role}.json"
@@ -188,6 +203,8 @@ class _Reading:
             raise self.invalid(file, f"it is {signed.type} metadata")
         if version and signed.version != version:
             raise self.invalid(file, f"it says that it is version {signed.version}")
+        elsewhere = role in self._repository.versions
+        self._seen(role, signed, "" if elsewhere else next(iter(metadata.signatures)))
         return content, signed
 
     def invalid(self, file: str, why: str) -> StartupError:

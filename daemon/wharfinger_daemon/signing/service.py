@@ -1,10 +1,13 @@
 """The path that every signature takes.
 
-    batch size → examination (see examination.py) → ledger and log, durably → token, once, verified → record → reply
+    batch size → examination (see examination.py) → rates → ledger and log, durably → token, once, verified → record →
+    reply
 
 A batch is one decision: the first item that is refused refuses all of it, and then nothing of it is in the ledger. What
 can still fail after the ledger is the token; the same bytes may then be sent again, and so may they when the process
-died on the way. ``lint`` takes the same path up to the ledger's decision and reports on every item.
+died on the way. A suspension that comes meanwhile stops a batch before the ledger, and before the token.
+
+``lint`` takes the same path up to the ledger's decision, uses up no rate, and reports on every item.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ from typing import TypeVar
 
 from wharfinger_daemon.audit.leaf import LeafReference
 from wharfinger_daemon.clock import Clock
-from wharfinger_daemon.errors import InvalidRequestError, Reason, RefusedError, WharfingerError
+from wharfinger_daemon.errors import InvalidRequestError, Reason, WharfingerError
 from wharfinger_daemon.signing import holdings
 from wharfinger_daemon.signing.deadline import time_remaining
 from wharfinger_daemon.signing.examination import ExaminedItem, Examiner
 from wharfinger_daemon.signing.keys import TokenKeys
 from wharfinger_daemon.signing.ledger import Ledger, Recorded, Requester
+from wharfinger_daemon.signing.linting import asked_role, lint_one, lint_rate, linted_by_ledger
 from wharfinger_daemon.signing.model import (
     Caller,
     ClaimedVersions,
@@ -36,7 +40,10 @@ from wharfinger_daemon.signing.model import (
     SigningPolicy,
 )
 from wharfinger_daemon.signing.observer import SigningObserver, SilentObserver
+from wharfinger_daemon.signing.rates import Rates
+from wharfinger_daemon.signing.refusals import refusal_of
 from wharfinger_daemon.signing.standing import Moment, Standing
+from wharfinger_daemon.signing.suspension import require_not_suspended
 
 PUBLISHER = "publisher"
 
@@ -66,6 +73,7 @@ class SigningService:
         self._policy = policy
         self._clock = clock
         self._observer = observer or SilentObserver()
+        self._rates = Rates(clock)
         self._asked = False
 
     async def sign(
@@ -79,11 +87,12 @@ class SigningService:
             UnavailableError: token or ledger do not answer. The same batch may be sent again.
             DeadlineError: the time was over before the ledger was written.
         """
-        remaining = time_remaining(timeout_seconds)
-        with self._refusals_observed():
+        remaining = time_remaining(timeout_seconds, self._policy.min_seconds)
+        with self._refusals_observed(items, caller.name):
             self._require_batch(items)
             examiner = await self._examiner()
             examined = await _away(items, lambda: _each(items, lambda item: examiner.examine(item, caller)))
+            self._rates.take(caller, map(asked_role, items, examined))
             return await self._sign(examined, Requester(caller.name, request_id), remaining, synced=False)
 
     async def sign_prepared(
@@ -99,8 +108,8 @@ class SigningService:
             CorruptStateError: bytes that were read do not say what their facts say.
             WharfingerError: as from ``sign``.
         """
-        remaining = time_remaining(timeout_seconds)
-        with self._refusals_observed():
+        remaining = time_remaining(timeout_seconds, self._policy.min_seconds)
+        with self._refusals_observed(items, PUBLISHER):
             examiner = await self._examiner()
             examined = await asyncio.to_thread(_examine_prepared, examiner, items)
             return await self._sign(examined, Requester(PUBLISHER, request_id), remaining, synced=True)
@@ -114,14 +123,16 @@ class SigningService:
         """
         self._require_batch(items)
         examiner = await self._examiner()
-        linted = await _away(items, lambda: [_lint_one(examiner, item, caller) for item in items])
+        examined = await _away(items, lambda: [lint_one(examiner, item, caller) for item in items])
+        asking = self._rates.asking(caller)
+        linted = [lint_rate(asking, item, one) for item, one in zip(items, examined, strict=True)]
         passed = [one for one in linted if isinstance(one, ExaminedItem)]
         answers = iter(
             await self._ledger.preview(
                 [one.reservation for one in passed], max_version_jump=self._policy.max_version_jump
             )
         )
-        return [_linted(one, next(answers)) if isinstance(one, ExaminedItem) else one for one in linted]
+        return [linted_by_ledger(one, next(answers)) if isinstance(one, ExaminedItem) else one for one in linted]
 
     async def signing_keys(self, repository: str) -> list[RepositoryKey]:
         """The keys that the verified metadata authorises and the token holds, by keyid.
@@ -131,6 +142,10 @@ class SigningService:
         """
         moment = await self._moment()
         return holdings.held_keys(moment.repository(repository), moment.held)
+
+    async def key_for(self, repository: str, role: str) -> str:
+        """The keyid of the key that signs a role where none is named; raises as ``Examiner.key_for`` does."""
+        return (await self._examiner()).key_for(repository, role).keyid
 
     async def verify_keys_held(self) -> None:
         """For the start: every online role of every repository can be signed with the token.
@@ -182,6 +197,8 @@ class SigningService:
         self, examined: Sequence[ExaminedItem], requester: Requester, remaining: Callable[[], float], *, synced: bool
     ) -> list[Signature]:
         remaining()
+        identities = {one.reservation.epoch.repository for one in examined}
+        require_not_suspended(self._standing.now, identities)
         recorded = await self._ledger.reserve(
             [one.reservation for one in examined],
             requester,
@@ -192,6 +209,7 @@ class SigningService:
         fresh = {known.leaf: one for one, known in zip(examined, recorded, strict=True) if known.signature is None}
         made: dict[LeafReference, bytes] = {}
         if fresh:
+            require_not_suspended(self._standing.now, identities)
             requests = [one.key.request(one.signed, one.reservation.digest) for one in fresh.values()]
             signatures = await self._keys.sign(requests, timeout_seconds=remaining())
             kept = await self._ledger.record(list(zip(fresh, signatures, strict=True)), synced=synced)
@@ -234,11 +252,11 @@ class SigningService:
             self._observer.signed(role_type, count, replayed=replayed)
 
     @contextmanager
-    def _refusals_observed(self) -> Iterator[None]:
+    def _refusals_observed(self, items: Sequence[SigningItem | PreparedItem], caller: str) -> Iterator[None]:
         try:
             yield
         except WharfingerError as error:
-            self._observer.refused(error.reason)
+            self._observer.refused(refusal_of(error, items, caller, self._standing.now))
             raise
 
 
@@ -270,22 +288,3 @@ def _examine_prepared(examiner: Examiner, items: Sequence[PreparedItem]) -> list
         in_full.add(_random.choice(bins))
     _each(range(len(items)), lambda index: examiner.verify_prepared(items[index]) if index in in_full else None)
     return examined
-
-
-def _lint_one(examiner: Examiner, item: SigningItem, caller: Caller) -> ExaminedItem | LintResult:
-    try:
-        return examiner.examine(item, caller)
-    except WharfingerError as error:
-        return LintResult(
-            reason=error.reason,
-            message=error.message,
-            role=error.details.get("role", item.role),
-            version=int(error.details.get("version", "0")),
-        )
-
-
-def _linted(item: ExaminedItem, answer: bytes | RefusedError | None) -> LintResult:
-    role, version = item.reservation.role, item.reservation.version
-    if isinstance(answer, RefusedError):
-        return LintResult(reason=answer.reason, message=answer.message, role=role, version=version)
-    return LintResult(keyid=item.key.keyid, role=role, version=version, already_signed=answer is not None)

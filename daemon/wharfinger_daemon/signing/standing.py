@@ -6,7 +6,7 @@ the event loop, between requests. A request works on the ``Moment`` that it bega
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -61,6 +61,11 @@ class Standing:
 
     def __init__(self, repositories: Iterable[TrustedRepository] = ()) -> None:
         self._now = Moment(repositories={one.name: one for one in repositories})
+        self._watching: list[Callable[[], None]] = []
+
+    def watch(self, told: Callable[[], None]) -> None:
+        """Has somebody told, in the event loop, whenever the states of keys have changed."""
+        self._watching.append(told)
 
     @property
     def now(self) -> Moment:
@@ -74,6 +79,8 @@ class Standing:
     def set_key_states(self, repository: str, states: Mapping[str, KeyState]) -> None:
         """Takes the states of all keys of a repository, by keyid."""
         self._now = replace(self._now, key_states={**self._now.key_states, repository: dict(states)})
+        for told in self._watching:
+            told()
 
     def suspend(self, repository: str, why: str) -> None:
         """From now on nothing is signed for a repository."""

@@ -103,7 +103,7 @@ class TrustedRepository:
             if authority is not None:
                 return authority
         raise InvalidRequestError(
-            f"Repository '{self.name}' has no role '{role}': neither its root nor its delegations name it.",
+            f"Repository '{self.name}' has no role {ascii(role)[:200]}: neither its root nor its delegations name it.",
             reason=Reason.UNKNOWN_ROLE,
             role=role,
         )

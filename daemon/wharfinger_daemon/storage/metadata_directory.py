@@ -2,7 +2,7 @@
 
 A file is written under a temporary name and made durable before it gets its own, so that it is whole or absent. A
 versioned file gets its name with ``link``, which never overwrites; the timestamp with ``rename``, which replaces in one
-step. The directory itself is made durable before a call returns.
+step. The directory itself is made durable before a call returns. The staged note is a hidden file.
 
 All names are opened relative to the directory, never through a symbolic link.
 """
@@ -15,6 +15,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +26,7 @@ from wharfinger_daemon.metadata.ports import VersionedFile, another_content, fil
 T = TypeVar("T")
 
 _UNFINISHED = ".unfinished"
+_STAGED = ".staged"
 # O_NONBLOCK: opening a FIFO must not wait for a writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +49,17 @@ class MetadataDirectory:
 
     async def replace_timestamp(self, content: bytes) -> None:
         await self._in_directory(lambda directory: _replace(directory, file_name("timestamp", 0), content))
+
+    async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        return await self._in_directory(lambda directory: [file for file in files if not _holds(directory, file)])
+
+    async def stage(self, content: bytes | None) -> None:
+        await self._in_directory(
+            lambda directory: _remove(directory, _STAGED) if content is None else _replace(directory, _STAGED, content)
+        )
+
+    async def staged(self) -> bytes | None:
+        return await self._in_directory(lambda directory: _read(directory, _STAGED))
 
     async def lock(self) -> None:
         """Also removes what a killed publisher left half written."""
@@ -141,6 +154,20 @@ def _replace(directory: int, name: str, content: bytes) -> None:
     with _durable(directory, name, content) as unfinished:
         os.rename(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
     os.fsync(directory)
+
+
+def _remove(directory: int, name: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=directory)
+    os.fsync(directory)
+
+
+def _holds(directory: int, file: tuple[str, int]) -> bool:
+    try:
+        found = os.stat(file_name(*file), dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 @contextlib.contextmanager

@@ -19,10 +19,20 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
     Returns:
         The revisions before and after; before is None for an empty database.
+
+    Raises:
+        StartupError: the database has a revision that this version of the code does not know.
     """
 
     def work(connection: Connection) -> tuple[str | None, str]:
         before = MigrationContext.configure(connection).get_current_revision()
+        if before is not None and before not in _known_revisions():
+            raise StartupError(
+                f"The database has revision {before}, which this version of wharfinger cannot upgrade: a newer version "
+                "made it, or one from before the first release. Install the version that it belongs to; a development "
+                "home can be removed and made anew.",
+                reason=Reason.DATABASE_OUTDATED,
+            )
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
@@ -51,6 +61,10 @@ def newest_revision() -> str:
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None  # The package always holds at least one migration.
     return head
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def _config() -> Config:

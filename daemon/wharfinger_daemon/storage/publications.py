@@ -8,13 +8,17 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, update
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import RoleState
 from wharfinger_daemon.metadata.planning import (
+    BINS,
+    SNAPSHOT,
+    TIMESTAMP,
     Change,
     ClaimedVersions,
+    OnlineKeys,
     Publication,
     PublicationOrder,
     evade,
@@ -28,6 +32,8 @@ _PREPARED = "prepared"
 _PUBLISHED = "published"
 # Both SQLite and PostgreSQL take this many parameters in one statement, with room to spare.
 _NAMES_AT_ONCE = 500
+# No offline role has a dash in its name, and every bin has one.
+_ONLINE = or_(metadata_roles.c.role.in_((SNAPSHOT, TIMESTAMP)), metadata_roles.c.role.contains("-"))
 
 
 class SqlPublications:
@@ -114,6 +120,53 @@ class SqlPublications:
         )
         return await self._database.run(lambda connection: [_state(row) for row in connection.execute(query)])
 
+    async def signed_by_others(self, keys: OnlineKeys, limit: int) -> list[RoleState]:
+        expected = case(
+            (metadata_roles.c.role == SNAPSHOT, keys.snapshot),
+            (metadata_roles.c.role == TIMESTAMP, keys.timestamp),
+            else_=keys.bins,
+        )
+        query = (
+            select(metadata_roles)
+            .where(metadata_roles.c.repository == self._repository)
+            .where(_ONLINE)
+            .where(metadata_roles.c.keyid != expected)
+            .order_by(metadata_roles.c.role)
+            .limit(limit)
+        )
+        return await self._database.run(lambda connection: [_state(row) for row in connection.execute(query)])
+
+    async def signers(self) -> Mapping[str, Mapping[str, int]]:
+        kind = case((metadata_roles.c.role.in_((SNAPSHOT, TIMESTAMP)), metadata_roles.c.role), else_=BINS)
+        query = (
+            select(kind.label("kind"), metadata_roles.c.keyid, func.count().label("roles"))
+            .where(metadata_roles.c.repository == self._repository)
+            .where(_ONLINE)
+            .group_by(kind, metadata_roles.c.keyid)
+        )
+
+        def work(connection: Connection) -> Mapping[str, Mapping[str, int]]:
+            counted: dict[str, dict[str, int]] = {}
+            for row in connection.execute(query):
+                counted.setdefault(row.kind, {})[row.keyid] = row.roles
+            return counted
+
+        return await self._database.run(work)
+
+    async def prove_writable(self) -> None:
+        # A row of its own size and place is written, so that the disk and the file have to take it.
+        query = (
+            update(metadata_roles)
+            .where(metadata_roles.c.repository == self._repository)
+            .where(metadata_roles.c.role == TIMESTAMP)
+            .values(version=metadata_roles.c.version)
+        )
+
+        def work(connection: Connection) -> None:
+            connection.execute(query)
+
+        await self._database.run(work)
+
     async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
         def work(connection: Connection) -> Mapping[str, list[Target]]:
             listed: dict[str, list[Target]] = {role: [] for role in bins}
@@ -192,7 +245,13 @@ class SqlPublications:
                 .where(metadata_roles.c.role.in_(names))
             )
         rows = [
-            {"repository": self._repository, "role": state.role, "version": state.version, "expires": state.expires}
+            {
+                "repository": self._repository,
+                "role": state.role,
+                "version": state.version,
+                "expires": state.expires,
+                "keyid": state.keyid,
+            }
             for state in states
         ]
         connection.execute(insert(metadata_roles), rows)
@@ -217,7 +276,7 @@ class SqlPublications:
 
 
 def _state(row: Row[Any]) -> RoleState:
-    return RoleState(row.role, row.version, row.expires)
+    return RoleState(row.role, row.version, row.expires, row.keyid)
 
 
 def _target(row: Row[Any]) -> Target:

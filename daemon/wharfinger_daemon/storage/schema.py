@@ -191,7 +191,7 @@ metadata_roles = Table(
     Column("role", String(255), primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("expires", UtcDateTime, nullable=False),
-    # Of the key that the version was signed with, once it was published; empty before, and for offline roles.
+    # Of the key that the version is signed with, chosen when it was prepared; empty for offline roles.
     Column("keyid", String(64), nullable=False, server_default=""),
     Index(None, "repository", "expires"),
 )

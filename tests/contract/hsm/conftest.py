@@ -12,6 +12,8 @@ from wharfinger_hsm.softhsm import SoftHsmToken, create_token
 from wharfinger_hsm.token import Token
 
 PIN = "contract-1234"
+UNUSED = Path("/nonexistent/pin")
+"""Only workers read PIN files."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def token(request: pytest.FixtureRequest) -> Iterator[Token]:
         opened = MemoryToken()
     else:
         softhsm: SoftHsmToken = request.getfixturevalue("softhsm")
-        opened = Pkcs11Token.open(softhsm.module, softhsm.label, PIN)
+        opened = Pkcs11Token.open(softhsm.settings(UNUSED), PIN)
     yield opened
     opened.close()
 
@@ -47,7 +49,7 @@ def open_softhsm(softhsm: SoftHsmToken) -> Iterator[Callable[[], Pkcs11Token]]:
     def open_again() -> Pkcs11Token:
         while opened:
             opened.pop().close()
-        opened.append(Pkcs11Token.open(softhsm.module, softhsm.label, PIN))
+        opened.append(Pkcs11Token.open(softhsm.settings(UNUSED), PIN))
         return opened[-1]
 
     yield open_again

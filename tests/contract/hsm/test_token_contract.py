@@ -178,6 +178,32 @@ def test_a_refused_item_leaves_the_token_usable(token: Token, label: str) -> Non
     assert 1 == len(token.sign([SigningItem(key.public_key, Digest(bytes(32)))]))
 
 
+def test_attributes_are_bound_to_the_public_key(token: Token, label: str) -> None:
+    key = token.generate(KeyAlgorithm.ECDSA_P256, label)
+
+    attributes = token.attributes(key.public_key)
+
+    expected = (key.public_key, KeyAlgorithm.ECDSA_P256, label, key.key_id)
+    assert expected == (attributes.public_key, attributes.algorithm, attributes.label, attributes.key_id)
+    assert (True, True) == (attributes.local, attributes.sign)
+
+
+def test_a_destroyed_key_is_gone_and_its_label_free(token: Token, label: str) -> None:
+    key = token.generate(KeyAlgorithm.ED25519, label)
+    other = token.generate(KeyAlgorithm.ED25519, f"{label}-other")
+
+    token.destroy(key.public_key)
+
+    assert 0 == token.keys().count(key)
+    for use in (token.find, token.attributes, token.destroy):
+        with pytest.raises(KeyNotFoundError):
+            use(key.public_key)
+    with pytest.raises(KeyNotFoundError):
+        token.sign([SigningItem(key.public_key, Message(b""))])
+    assert key.public_key != token.generate(KeyAlgorithm.ECDSA_P256, label).public_key
+    assert other == token.find(other.public_key)
+
+
 def test_a_closed_token_does_nothing(token: Token, label: str) -> None:
     key = token.generate(KeyAlgorithm.ECDSA_P256, label)
     token.close()
@@ -188,6 +214,8 @@ def test_a_closed_token_does_nothing(token: Token, label: str) -> None:
         lambda: token.find(key.public_key),
         lambda: token.generate(KeyAlgorithm.ECDSA_P256, f"{label}-more"),
         lambda: token.sign([SigningItem(key.public_key, Digest(bytes(32)))]),
+        lambda: token.attributes(key.public_key),
+        lambda: token.destroy(key.public_key),
     ):
         with pytest.raises(TokenUnavailableError, match="closed"):
             use()

@@ -62,3 +62,19 @@ async def test_only_one_publisher_gets_in_at_a_time(store: MetadataStore) -> Non
     await store.unlock()
     await store.lock()
     await store.unlock()
+
+
+async def test_files_that_are_absent_or_empty_are_named(store: MetadataStore) -> None:
+    await store.add([VersionedFile("bins-0", 1, b"first"), VersionedFile("bins-1", 1, b"")])
+    asked = [("bins-0", 1), ("bins-1", 1), ("bins-0", 2)]
+    assert asked[1:] == await store.absent(asked)
+
+
+async def test_a_staged_note_is_kept_replaced_and_thrown_away(store: MetadataStore) -> None:
+    assert await store.staged() is None
+    for content in (b"first", b"second", b""):
+        await store.stage(content)
+        assert content == await store.staged()
+    for _ in range(2):
+        await store.stage(None)
+        assert await store.staged() is None

@@ -4,13 +4,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from wharfinger_hsm.memory_token import MemoryToken
-from wharfinger_hsm.messages import Failed, Keys, Ready, Reply, Signed, Start, read_frame, read_request
-from wharfinger_hsm.worker import claim_pipes, send, serve
+from wharfinger_hsm.messages import (
+    Failed,
+    Keys,
+    Pkcs11Start,
+    Ready,
+    Reply,
+    Signed,
+    Start,
+    read_frame,
+    read_request,
+    read_start,
+)
+from wharfinger_hsm.model import SigningItem
+from wharfinger_hsm.worker import claim_pipes, open_token, send, serve
 
 Behaviour = Callable[[BinaryIO, BinaryIO], None]
 
@@ -98,7 +110,46 @@ def printing(requests: BinaryIO, replies: BinaryIO) -> None:
         assert os.read(0, 10) == b""
         return MemoryToken()
 
-    serve(Start("", "", "", 0), open_noisily, requests, replies)
+    serve(Start(Pkcs11Start("", ""), 0), open_noisily, requests, replies)
+
+
+class RecordingToken(MemoryToken):
+    """Writes down how many items each request has; signs what begins with "lie" wrongly."""
+
+    def sign(self, items: Sequence[SigningItem]) -> list[bytes]:
+        with Path(sys.argv[2]).with_suffix(".sizes").open("a") as sizes:
+            sizes.write(f"{len(items)}\n")
+        signatures = super().sign(items)
+        return [
+            signature[::-1] if item.payload.value.startswith(b"lie") else signature
+            for item, signature in zip(items, signatures, strict=True)
+        ]
+
+
+def recording(requests: BinaryIO, replies: BinaryIO) -> None:
+    serve(Start(Pkcs11Start("", ""), 0), lambda start: RecordingToken(), requests, replies)
+
+
+def hanging_signer(requests: BinaryIO, replies: BinaryIO) -> None:
+    """A signer of securesystemslib that never answers when it is to sign "hang"."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, Signature
+
+    class HangingSigner(CryptoSigner):
+        @classmethod
+        def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: object = None) -> CryptoSigner:
+            content = Path(priv_key_uri.removeprefix("hanging:")).read_bytes()
+            return cls(load_pem_private_key(content, None), public_key)  # type: ignore[arg-type]
+
+        def sign(self, payload: bytes) -> Signature:
+            if payload == b"hang":
+                time.sleep(60)
+            return super().sign(payload)
+
+    SIGNER_FOR_URI_SCHEME["hanging"] = HangingSigner
+    body = read_frame(requests)
+    assert body is not None
+    serve(read_start(body), open_token, requests, replies)
 
 
 MODES: dict[str, Behaviour] = {
@@ -125,6 +176,8 @@ MODES: dict[str, Behaviour] = {
     "leave-a-child": leave_a_child,
     "report": report,
     "printing": printing,
+    "recording": recording,
+    "hanging-signer": hanging_signer,
 }
 
 
@@ -137,7 +190,8 @@ def main() -> None:
     with requests, replies, Path(sys.argv[2]).open("a") as marker:
         marker.write(f"{os.getpid()}\n")
         marker.flush()
-        read_frame(requests)
+        if sys.argv[1] != "hanging-signer":  # It reads what it is told.
+            read_frame(requests)
         MODES[sys.argv[1]](requests, replies)
 
 

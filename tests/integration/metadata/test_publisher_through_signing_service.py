@@ -17,6 +17,7 @@ from wharfinger_daemon.custody.publication_signer import PublicationSigner
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason, RefusedError
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState, bin_document, snapshot_document, timestamp_document
+from wharfinger_daemon.metadata.planning import ClaimedVersions, OnlineKeys
 
 BINS = HashBins(2)
 PATH = next(f"file-{n}" for n in range(100) if BINS.role_for(f"file-{n}") == "bins-0")
@@ -53,6 +54,28 @@ async def test_the_same_document_has_the_same_signature_again(
 ) -> None:
     document = bin_document(RoleState("bins-0", 1, world.clock.now() + timedelta(hours=1)), [target(PATH)])
     assert await signer.sign([document]) == await signer.sign([document])
+
+
+async def test_every_online_role_is_signed_with_the_key_that_the_metadata_lists(
+    world: PublishingWorld, signer: PublicationSigner
+) -> None:
+    document = bin_document(RoleState("bins-0", 1, world.clock.now() + timedelta(hours=1)), [target(PATH)])
+    [signature] = await signer.sign([document])
+    assert OnlineKeys(*3 * [signature.keyid]) == await signer.keys("bins-0")
+    named = replace(document, state=replace(document.state, keyid=signature.keyid))
+    assert [signature] == await signer.sign([named])
+    with pytest.raises(RefusedError) as refused:
+        await signer.sign([replace(document, state=replace(document.state, keyid="0" * 64))])
+    assert Reason.KEY_UNKNOWN == refused.value.reason
+
+
+async def test_versions_that_were_signed_and_named_are_claimed(
+    world: PublishingWorld, signer: PublicationSigner
+) -> None:
+    expires = world.clock.now() + timedelta(hours=1)
+    await signer.sign([snapshot_document(RoleState("snapshot", 1, expires), {"targets": 1, "bins-0": 2})])
+    claimed = await signer.claimed()
+    assert (ClaimedVersions(signed=1), ClaimedVersions(named=2)) == (claimed["snapshot"], claimed["bins-0"])
 
 
 async def test_another_document_of_the_same_version_is_refused(

@@ -71,7 +71,7 @@ class Harness:
 
 
 @asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[Harness]:
+async def running(directory: Path, *, min_deadline_seconds: float = 0.01) -> AsyncIterator[Harness]:
     authority = trustme.CA()
     server_certificate = authority.issue_cert("127.0.0.1")
     files = TlsFiles(directory / "server.crt", directory / "server.key", directory / "ca.crt")
@@ -86,7 +86,7 @@ async def running(directory: Path) -> AsyncIterator[Harness]:
             Grants("moderator", "moderator", (f"{SERVICE}/Lint",), ("*",), ("*",)),
         ]
     )
-    limits = Limits(message_bytes=100_000, default_deadline_seconds=30, max_deadline_seconds=30)
+    limits = Limits(100_000, 30, 30, min_deadline_seconds)
     servicer = ScriptedServicer()
     report = HealthReport([SERVICE])
     service = Service(SERVICE, lambda to: signing_pb2_grpc.add_SigningServiceServicer_to_server(servicer, to))
@@ -233,6 +233,26 @@ async def test_a_call_that_overruns_its_deadline_frees_its_place(harness: Harnes
         await harness.stub().Sign(signing_pb2.SignRequest(), timeout=0.2)
     assert grpc.StatusCode.DEADLINE_EXCEEDED == caught.value.code()
     await asyncio.wait_for(harness.room.idle(), 10)
+
+
+async def test_a_call_without_enough_time_left_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    """Else a busy daemon works for callers that have gone, and gets busier."""
+    asked: list[signing_pb2.SignRequest] = []
+
+    async def note(request: signing_pb2.SignRequest) -> signing_pb2.SignResponse:
+        asked.append(request)
+        return signing_pb2.SignResponse()
+
+    async with running(tmp_path, min_deadline_seconds=20) as harness:
+        harness.servicer.behave = note
+        code, info, _ = await failure(harness.stub().Sign(signing_pb2.SignRequest(), timeout=10))
+        assert (grpc.StatusCode.DEADLINE_EXCEEDED, Reason.DEADLINE_TOO_SHORT) == (code, info.reason)
+        health = health_pb2_grpc.HealthStub(harness.channel())
+        assert await health.Check(health_pb2.HealthCheckRequest(service=""), timeout=10), "health is told all the same"
+        assert [] == asked
+        await harness.stub().Sign(signing_pb2.SignRequest(), timeout=25)
+        await harness.stub().Sign(signing_pb2.SignRequest())
+    assert 2 == len(asked)
 
 
 async def test_a_draining_server_refuses_new_calls(harness: Harness) -> None:

@@ -50,3 +50,19 @@ def test_every_line_is_json_whoever_writes_it(capsys: pytest.CaptureFixture[str]
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert ["ours", "theirs: two\nlines"] == [line["event"] for line in lines]
     assert ["info", "warning"] == [line["level"] for line in lines]
+
+
+@pytest.mark.parametrize("said", ["schön \x9b31m", "\ud800", 2**64, ["\u2028"]])
+def test_a_line_is_json_in_ascii_whatever_it_says(capsysbinary: pytest.CaptureFixture[bytes], said: object) -> None:
+    """Who reads logs at a terminal must not be steered by what a caller sent."""
+    configure_logging(level="info", json=True)
+    structlog.get_logger().info("ours", note=said)
+    line = capsysbinary.readouterr().err
+    assert line.isascii()
+    assert said == json.loads(line)["note"]
+
+
+def test_a_line_tells_even_of_what_json_has_no_form_for(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(level="info", json=True)
+    structlog.get_logger().info("ours", note=object)
+    assert "object" in json.loads(capsys.readouterr().err)["note"]

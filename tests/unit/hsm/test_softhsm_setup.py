@@ -43,6 +43,52 @@ def test_a_second_token_joins_the_first(tmp_path: Path) -> None:
     assert {"one", "two with spaces"} == labels(token.configuration) - {""}
 
 
+def leave_without_user_pin(directory: Path, label: str) -> None:
+    """What is left when softhsm2-util is killed between setting the officer's PIN and the user's."""
+    create_token(directory, label, "1234", "5678")
+    (stored,) = (path for path in (directory / "tokens").glob("*/token.object") if label.encode() in path.read_bytes())
+    # Attributes of the file: type, kind and value, of eight bytes each, and for the PIN itself a length and the bytes.
+    before, flags, after = stored.read_bytes().partition(bytes.fromhex("000000008000534b 0000000000000002"))
+    value = int.from_bytes(after[:8], "big") & ~0x8  # CKF_USER_PIN_INITIALIZED
+    officer, _, _ = after[8:].partition(bytes.fromhex("000000008000534d 0000000000000003"))
+    stored.write_bytes(before + flags + value.to_bytes(8, "big") + officer)
+
+
+def test_a_token_whose_user_pin_was_never_set_is_made_anew(tmp_path: Path) -> None:
+    leave_without_user_pin(tmp_path, "online")
+
+    token = create_token(tmp_path, "online", "1234", "8888")
+
+    assert ["online"] == [one.label for one in softhsm._shown(softhsm_util(), token.environment) if one.has_user_pin]
+    assert 1 == len(list((tmp_path / "tokens").iterdir()))
+
+
+def test_only_the_unfinished_token_is_made_anew(tmp_path: Path) -> None:
+    create_token(tmp_path, "whole", "1234", "5678")
+    before = snapshot(tmp_path / "tokens")
+    leave_without_user_pin(tmp_path, "half")
+
+    create_token(tmp_path, "half", "1234", "8888")
+
+    assert before.items() <= snapshot(tmp_path / "tokens").items()
+    assert {"whole", "half"} == labels(tmp_path / "softhsm2.conf") - {""}
+
+
+@pytest.mark.parametrize("name", ["with#hash", "with=equals", "with\nbreak"])
+def test_a_path_that_the_configuration_cannot_hold_is_refused(tmp_path: Path, name: str) -> None:
+    """SoftHSM would read another path, and say that its configuration is wrong."""
+    with pytest.raises(UnsupportedItemError, match="cannot hold the path"):
+        create_token(tmp_path / name, "online", "1234", "5678")
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def softhsm_util() -> str:
+    program = shutil.which("softhsm2-util")
+    assert program is not None
+    return program
+
+
 @pytest.mark.parametrize("pin", ["123", "", "9" * 256, "12\n34"])
 def test_a_pin_that_softhsm_would_refuse_is_refused_first(tmp_path: Path, pin: str) -> None:
     for pins in ((pin, "5678"), ("1234", pin)):
@@ -149,7 +195,9 @@ def test_the_scripts_token_takes_the_pin(tmp_path: Path, pins: tuple[Path, Path]
     run_setup(tmp_path / "home", "online", *pins)
     program = (
         "import sys; from pathlib import Path; from wharfinger_hsm.pkcs11_token import Pkcs11Token\n"
-        "print(Pkcs11Token.open(Path(sys.argv[1]), 'online', sys.stdin.read().strip()).keys())"
+        "from wharfinger_hsm.model import TokenSettings\n"
+        "settings = TokenSettings(Path(sys.argv[1]), 'online', Path('/nonexistent'))\n"
+        "print(Pkcs11Token.open(settings, sys.stdin.read().strip()).keys())"
     )
 
     # In a process of its own: a module keeps its configuration for as long as it is loaded.
@@ -174,9 +222,21 @@ def test_running_the_script_again_changes_nothing(tmp_path: Path, pins: tuple[Pa
     assert before == snapshot(tmp_path / "home")
 
 
+def test_the_script_makes_an_unfinished_token_anew(tmp_path: Path, pins: tuple[Path, Path]) -> None:
+    leave_without_user_pin(tmp_path / "home", "my token")
+
+    done = run_setup(tmp_path / "home", "my token", *pins)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert 1 == len(list((tmp_path / "home" / "tokens").iterdir()))
+    environment = {"SOFTHSM2_CONF": str(tmp_path / "home" / "softhsm2.conf")}
+    assert [True] == [one.has_user_pin for one in softhsm._shown(softhsm_util(), environment)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["with#hash", "online", "pin", "pin"], "cannot hold the path"),
         ([], "usage:"),
         (["home", "online", "none", "none"], "cannot read"),
         (["home", "l" * 33, "pin", "pin"], "label"),

@@ -5,25 +5,39 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from wharfinger_hsm.errors import KeyNotFoundError, TokenUnavailableError, WrongPinError
+from wharfinger_hsm.errors import (
+    KeyNotFoundError,
+    ModuleMissingError,
+    TokenMissingError,
+    TokenUnavailableError,
+    WrongPinError,
+)
 from wharfinger_hsm.memory_token import MemoryToken
 from wharfinger_hsm.messages import (
     MAX_FRAME_BYTES,
+    Attributes,
+    Destroy,
+    Destroyed,
     Failed,
     Generate,
     Keys,
     ListKeys,
+    Pkcs11Start,
     ProtocolError,
+    ReadAttributes,
     Ready,
     Reply,
     Request,
     Sign,
     Signed,
+    SignersStart,
     Start,
     WireItem,
     checked_length,
@@ -33,11 +47,21 @@ from wharfinger_hsm.messages import (
     read_request,
     read_start,
 )
-from wharfinger_hsm.model import Digest, KeyAlgorithm, Message, SigningItem
+from wharfinger_hsm.model import (
+    Digest,
+    KeyAlgorithm,
+    KeyAttributes,
+    KeySource,
+    Message,
+    SignerKey,
+    SignerSettings,
+    SigningItem,
+    TokenSettings,
+)
 from wharfinger_hsm.verification import verify
 from wharfinger_hsm.worker import EXIT_DONE, EXIT_FAILED, open_token, serve
 
-START = Start("/module.so", "label", "/pin", 1)
+START = Start(Pkcs11Start("/module.so", "/pin", "label"), 1)
 
 
 class RecordingToken(MemoryToken):
@@ -97,6 +121,19 @@ def test_a_callers_mistake_is_told_and_the_worker_goes_on() -> None:
     assert (EXIT_DONE, Keys(4, [])) == (status, replies[-1])
 
 
+def test_a_worker_tells_attributes_and_destroys() -> None:
+    token = MemoryToken()
+    key = token.generate(KeyAlgorithm.ED25519, "one")
+    attributes = token.attributes(key.public_key)
+
+    _, replies = served(
+        token, ReadAttributes(1, key.public_key), Destroy(2, key.public_key), ReadAttributes(3, key.public_key)
+    )
+
+    assert [Attributes(1, attributes), Destroyed(2)] == replies[1:3]
+    assert isinstance(replies[3], Failed) and replies[3].error == "key-not-found"
+
+
 class FailingToken(RecordingToken):
     def sign(self, items: object) -> list[bytes]:
         raise TokenUnavailableError("The token failed while signing (DeviceError).")
@@ -126,13 +163,53 @@ def test_a_token_that_cannot_be_opened_is_told() -> None:
 def test_the_pin_is_read_where_the_token_is_opened(tmp_path: Path) -> None:
     """A missing PIN file is told before a module is loaded."""
     with pytest.raises(Exception, match="PIN file"):
-        open_token(Start(str(tmp_path / "none.so"), "label", str(tmp_path / "none"), 1))
+        open_token(Start(Pkcs11Start(str(tmp_path / "none.so"), str(tmp_path / "none"), "label"), 1))
+
+
+def test_signers_are_opened_from_their_files(tmp_path: Path) -> None:
+    with pytest.raises(TokenMissingError, match="cannot be read as PEM"):
+        open_token(Start(SignersStart([("file2:/none", str(tmp_path / "none.pem"), "label", None)], []), 1))
+
+
+def test_a_module_is_opened_after_the_pin_was_read(tmp_path: Path) -> None:
+    pin_file = tmp_path / "pin"
+    pin_file.touch(mode=0o600)
+    pin_file.write_text("1234")
+    with pytest.raises(ModuleMissingError):
+        open_token(Start(Pkcs11Start(str(tmp_path / "none.so"), str(pin_file), "label"), 1))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TokenSettings(Path("/module.so"), "label", Path("/pin")),
+        TokenSettings(Path("/m.so"), None, Path("/pin"), serial="12ab", slot=3, manufacturer="maker", model="model"),
+        SignerSettings(
+            (
+                SignerKey("awskms:1", Path("/one.pem"), "one"),
+                SignerKey("own:2", Path("/two.pem"), "two", Path("/secret")),
+            ),
+            ("own_module",),
+        ),
+    ],
+)
+def test_settings_survive_the_pipe(settings: KeySource) -> None:
+    """All but the environment, which the process has."""
+    body = read_frame(io.BytesIO(frame(Start.of(replace(settings, environment={"A": "b"}), 1))))
+    assert body is not None
+
+    assert settings == read_start(body).settings()
 
 
 @pytest.mark.parametrize(
     "message",
     [
         START,
+        Start(SignersStart([("uri:", "/pem", "label", None), ("uri:", "/pem", "label", "/secret")], ["module"]), 1),
+        ReadAttributes(7, b"key"),
+        Destroy(8, b"key"),
+        Attributes(9, KeyAttributes(b"key", KeyAlgorithm.ED25519, "label", b"id", local=True, allowed_mechanisms=())),
+        Destroyed(10),
         ListKeys(1),
         Generate(2, KeyAlgorithm.RSA_PSS_2048, "label"),
         Sign(3, [WireItem(b"key", b"digest", whole=False)]),
@@ -146,7 +223,8 @@ def test_every_message_survives_the_pipe(message: Start | Request | Reply) -> No
     body = read_frame(io.BytesIO(frame(message)))
     assert body is not None
 
-    readers = {Start: read_start, ListKeys: read_request, Generate: read_request, Sign: read_request}
+    requests = dict.fromkeys((ListKeys, Generate, Sign, ReadAttributes, Destroy), read_request)
+    readers: dict[type, Callable[[bytes], object]] = {Start: read_start} | requests
     assert message == readers.get(type(message), read_reply)(body)
 
 
@@ -191,7 +269,9 @@ def test_a_worker_without_a_supervisor_ends_at_once() -> None:
 def test_a_worker_whose_supervisor_is_not_its_parent_ends_before_it_reads_the_pin() -> None:
     """The supervisor died between starting the worker and the worker's asking to die with it."""
     with worker() as process:
-        output, _ = process.communicate(frame(Start("/none.so", "label", "/none", os.getppid())), timeout=30)
+        output, _ = process.communicate(
+            frame(Start(Pkcs11Start("/none.so", "/none", "label"), os.getppid())), timeout=30
+        )
 
     assert (EXIT_DONE, b"") == (process.returncode, output)
 

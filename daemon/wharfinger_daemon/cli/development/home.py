@@ -85,11 +85,12 @@ async def _token(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
     SoftHSM does not write tokens and keys as a whole. The PIN gets its name last, and a token that was left without
     one is thrown away: nothing can depend on it.
     """
-    if hsm.pin_file.exists():
+    pin_file = home / "pin"
+    if pin_file.exists():
         return await _keys(home, hsm, tell)
     if (home / "ceremony").exists() or (home / "config.toml").exists():
         raise StartupError(
-            f"{hsm.pin_file} is missing, and the token beside it is of no use without it. Put it back, or name another "
+            f"{pin_file} is missing, and the token beside it is of no use without it. Put it back, or name another "
             "home.",
             reason=Reason.CONFIGURATION_INVALID,
         )
@@ -103,7 +104,7 @@ async def _token(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
         file.write_text(value, encoding="ascii")
     create_token(home / "softhsm", TOKEN_LABEL, pin, so_pin)
     online = await _keys(home, hsm.model_copy(update={"pin_file": unfinished}), tell)
-    unfinished.rename(hsm.pin_file)
+    unfinished.rename(pin_file)
     return online
 
 
@@ -136,7 +137,7 @@ def _write_configuration(home: Path, hsm: HsmSettings, root_sha256: str) -> None
     template = Template((Path(__file__).parent / "config.toml").read_text(encoding="utf-8"))
     text = template.substitute(
         module=_toml(str(hsm.module)),
-        token_label=_toml(hsm.token_label),
+        token_label=_toml(TOKEN_LABEL),
         softhsm_configuration=_toml(hsm.environment["SOFTHSM2_CONF"]),
         root_sha256=_toml(root_sha256),
     )

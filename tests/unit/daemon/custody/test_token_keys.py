@@ -1,6 +1,7 @@
 """The token's keys as the signing domain sees them."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from wharfinger_daemon.errors import OverloadedError, Reason, RefusedError, Unav
 from wharfinger_daemon.signing.keys import TokenRequest
 from wharfinger_hsm import errors as hsm
 from wharfinger_hsm.memory_token import MemoryToken
-from wharfinger_hsm.model import KeyAlgorithm
+from wharfinger_hsm.model import KeyAlgorithm, Message
 
 
 class WorkersOnOneToken:
@@ -87,7 +88,7 @@ async def test_digest_of_a_length_that_no_key_takes_is_refused(workers):
 
 
 @pytest.mark.parametrize(
-    ("items", "wanted", "given"), [(1, 60, 10), (64, 60, 10), (65, 60, 20), (640, 60, 60), (1, 3, 3)]
+    ("items", "wanted", "given"), [(1, 60, 10), (16, 60, 10), (17, 60, 20), (640, 60, 60), (1, 3, 3)]
 )
 async def test_a_worker_is_given_no_longer_than_is_configured_for_a_batch(workers, items, wanted, given):
     """A caller may set ten minutes; a worker that hangs must be found out long before."""
@@ -95,3 +96,38 @@ async def test_a_worker_is_given_no_longer_than_is_configured_for_a_batch(worker
     request = TokenRequest(key, b"a", hashlib.sha256(b"a").digest())
     await HsmKeys(workers, 10).sign([request] * items, timeout_seconds=wanted)
     assert [given] == workers.timeouts
+
+
+class SignersOnOneToken(WorkersOnOneToken):
+    """All keys take whole messages."""
+
+    async def keys(self):
+        held = self.token.keys()
+        return [replace(key, takes_messages=True) for key in held]
+
+    async def sign(self, items, *, timeout_seconds):
+        self.items = items
+        return [b""] * len(items)
+
+
+async def test_a_key_that_takes_messages_is_given_the_message():
+    """Signers of cloud services hash for themselves: a digest would be hashed once more."""
+    workers = SignersOnOneToken()
+    key = workers.token.generate(KeyAlgorithm.ECDSA_P256, "one").public_key
+    other = workers.token.generate(KeyAlgorithm.ED25519, "two").public_key
+    requests = [TokenRequest(key, b"a", hashlib.sha256(b"a").digest()), TokenRequest(other, b"b", None)]
+    await HsmKeys(workers, 10).sign(requests, timeout_seconds=1)
+    assert [Message(b"a"), Message(b"b")] == [item.payload for item in workers.items]
+
+
+async def test_what_keys_take_is_asked_once_and_again_with_the_keys():
+    workers = WorkersOnOneToken()
+    asked = []
+    workers.keys = lambda ask=workers.keys: asked.append(1) or ask()
+    key = workers.token.generate(KeyAlgorithm.ECDSA_P256, "one").public_key
+    keys = HsmKeys(workers, 10)
+    for _ in range(3):
+        await keys.sign([TokenRequest(key, b"a", hashlib.sha256(b"a").digest())], timeout_seconds=1)
+    assert 1 == len(asked)
+    await keys.public_keys()
+    assert 2 == len(asked)

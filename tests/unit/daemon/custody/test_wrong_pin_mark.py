@@ -46,6 +46,13 @@ def test_another_token_may_be_tried(tmp_path: Path, pin: Path) -> None:
     WrongPinMark(tmp_path, pin, "another").require_unmarked()
 
 
+def test_each_of_several_tokens_has_a_mark_of_its_own(tmp_path: Path, pin: Path) -> None:
+    WrongPinMark(tmp_path, pin, "token", "east").set()
+    WrongPinMark(tmp_path, pin, "token", "west").require_unmarked()
+    with pytest.raises(FatalConfigurationError):
+        WrongPinMark(tmp_path, pin, "token", "east").require_unmarked()
+
+
 def test_a_missing_pin_file_is_remembered_as_such(tmp_path: Path) -> None:
     mark = WrongPinMark(tmp_path, tmp_path / "absent", "token")
     mark.set()

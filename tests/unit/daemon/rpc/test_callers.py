@@ -6,6 +6,7 @@ import pytest
 
 from wharfinger_daemon.errors import NotGrantedError, Reason, UnauthenticatedError
 from wharfinger_daemon.rpc.callers import CallerDirectory, Grants, require_repository
+from wharfinger_daemon.signing.model import Caller, Rate, SigningGrant
 
 SIGN = "wharfinger.signing.v1.SigningService/Sign"
 SCAN = "wharfinger.scan.v1.ScanService/Scan"
@@ -61,6 +62,14 @@ def test_a_common_name_is_no_identity(authentication: dict[str, list[bytes]]) ->
     with pytest.raises(UnauthenticatedError) as caught:
         CallerDirectory([grants(SIGN)]).admit(authentication, SIGN)
     assert Reason.CLIENT_CERTIFICATE_REQUIRED == caught.value.reason
+
+
+def test_a_repository_may_be_granted_by_any_of_the_grants() -> None:
+    further = SigningGrant(("mirror",), ("timestamp",))
+    one = Grants("warehouse", "warehouse.example.com", (), ("pypi",), (), (further,), Rate(1, 2))
+    for repository in ("pypi", "mirror"):
+        require_repository(one, repository)
+    assert Caller("warehouse", (SigningGrant(("pypi",), ()), further), Rate(1, 2)) == one.for_signing()
 
 
 def test_a_repository_must_be_granted() -> None:

@@ -50,6 +50,18 @@ def test_what_may_pass_says_when_to_come_back(kind: type[WharfingerError]) -> No
     assert retry.retry_delay.seconds > 0
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(0.25, (0, 250_000_000)), (7.0001, (7, 1_000_000)), (3600, (3600, 0))])
+def test_who_was_too_fast_is_told_when_the_same_request_passes_and_not_sooner(
+    seconds: float, told: tuple[int, int]
+) -> None:
+    error = errors.RateLimitedError("Slowly.", reason=Reason.RATE_LIMITED, retry_after_seconds=seconds, caller="x")
+    status = Status.FromString(details_of(abridged(error), ""))
+    retry = RetryInfo()
+    assert status.details[1].Unpack(retry)
+    assert told == (retry.retry_delay.seconds, retry.retry_delay.nanos)
+    assert grpc.StatusCode.RESOURCE_EXHAUSTED == code_of(error)
+
+
 @pytest.mark.parametrize("reason", [Reason.MESSAGE_TOO_LARGE, Reason.ARTIFACT_TOO_LARGE])
 def test_what_is_too_large_is_not_told_to_come_back(reason: Reason) -> None:
     status = Status.FromString(details_of(errors.OverloadedError("Too large.", reason=reason), ""))

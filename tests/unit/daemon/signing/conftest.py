@@ -149,12 +149,14 @@ class CountingObserver:
     def __init__(self):
         self.given = []
         self.reasons = []
+        self.refusals = []
 
     def signed(self, role_type, count, *, replayed):
         self.given.append((role_type, count, replayed))
 
-    def refused(self, reason):
-        self.reasons.append(reason)
+    def refused(self, refusal):
+        self.reasons.append(refusal.reason)
+        self.refusals.append(refusal)
 
 
 @dataclass

@@ -83,7 +83,6 @@ def test_unknown_attributes_are_allowed():
         b'{"a":Infinity}',
         b"[" * 100_000,
         b'{"a":' * 100_000,
-        b'{"version":' + b"9" * 5000 + b"}",
         b'"\xed\xa0\x80"',
     ],
     ids=lambda signed: repr(signed[:16]),
@@ -111,11 +110,25 @@ def test_bytes_that_are_not_json_are_refused(signed):
         b'{"a":' + b"[" * 100 + b"]" * 100 + b"}",
         b'{"a":"\n","a":"\n"}',
         b'{"a":18446744073709551616}',
+        b'{"a":-9223372036854775809}',
+        b'{"a":-99999999999999999999}',
+        b'{"a":"\n","b":18446744073709551616}',
+        b'{"a":"\n","b":-9223372036854775809}',
+        b'{"a":' + b"9" * 309 + b"}",
+        b'{"a":' + b"9" * 310 + b"}",
+        b'{"a":' + b"9" * 4300 + b"}",
+        b'{"version":' + b"9" * 5000 + b"}",
     ],
     ids=lambda signed: repr(signed[:16]),
 )
 def test_json_that_is_not_canonical_is_refused(signed):
     assert Reason.NOT_CANONICAL_JSON == reason_of(signed)
+
+
+@pytest.mark.parametrize("text", ["x", "x\n"], ids=["fast parser", "slow parser"])
+@pytest.mark.parametrize("number", [-(2**63), 2**64 - 1])
+def test_integers_of_64_bits_are_read_by_both_parsers(text, number):
+    assert 7 == read_bytes(changed(BIN, custom={"note": text, "number": number}), "bins-0").facts.version
 
 
 @pytest.mark.parametrize("signed", [b"[]", b"1", b"null", b'"text"', b"{}"])
@@ -146,6 +159,9 @@ BROKEN_BINS = {
     "spec version missing": {"spec_version": ...},
     "spec version no version": {"spec_version": "1"},
     "spec version in other digits": {"spec_version": "1.\u0660"},
+    "spec version with a leading zero": {"spec_version": "1.00.0"},
+    "spec version of absurd length": {"spec_version": "1." + "9" * 100_000},
+    "spec version of four parts": {"spec_version": "1.0.0.0"},
     "version 0": {"version": 0},
     "version negative": {"version": -1},
     "version true": {"version": True},
@@ -156,6 +172,7 @@ BROKEN_BINS = {
     "expires with an offset": {"expires": "2030-01-02T00:00:00+00:00"},
     "expires with fractions": {"expires": "2030-01-02T00:00:00.5Z"},
     "expires in short form": {"expires": "2030-1-2T0:0:0Z"},
+    "expires in a year that is written otherwise": {"expires": "0230-01-02T00:00:00Z"},
     "expires on no day": {"expires": "2030-02-30T00:00:00Z"},
     "expires in other digits": {"expires": "203\u0660-01-02T00:00:00Z"},
     "targets missing": {"targets": ...},
@@ -163,6 +180,17 @@ BROKEN_BINS = {
     "target without length": {"targets": {"a": {"hashes": {"sha256": "0"}}}},
     "target without hashes": {"targets": {"a": {"hashes": {}, "length": 1}}},
     "target null": {"targets": {"a": None}},
+    "target of true bytes": {"targets": {"a": {"hashes": {"sha256": "0" * 64}, "length": True}}},
+    "target of more than eight bytes' length": {"targets": {"a": {"hashes": {"sha256": "0" * 64}, "length": 2**63}}},
+    "hashes no object": {"targets": {"a": {"hashes": ["0" * 64], "length": 1}}},
+    "hash no text": {"targets": {"a": {"hashes": {"sha256": 0}, "length": 1}}},
+    "hash empty": {"targets": {"a": {"hashes": {"other": ""}, "length": 1}}},
+    "hash not hexadecimal": {"targets": {"a": {"hashes": {"sha256": "g" * 64}, "length": 1}}},
+    "hash in upper case": {"targets": {"a": {"hashes": {"sha256": "A" * 64}, "length": 1}}},
+    "hash in other digits": {"targets": {"a": {"hashes": {"sha256": "\u0660" * 64}, "length": 1}}},
+    "hash of half a byte": {"targets": {"a": {"hashes": {"other": "0" * 63}, "length": 1}}},
+    "hash of another length": {"targets": {"a": {"hashes": {"sha256": "0" * 128}, "length": 1}}},
+    "hash of absurd length": {"targets": {"a": {"hashes": {"other": "0" * 1000}, "length": 1}}},
     "delegations null": {"delegations": None},
     "delegations empty": {"delegations": {}},
 }
@@ -189,6 +217,8 @@ def test_bin_that_is_broken_is_refused(changes):
         {"targets.json": {"version": 1}, "snapshot.json": {"version": 1}},
         {"targets.json": {"version": 1}, "timestamp.json": {"version": 1}},
         {"targets.json": {"version": 1, "length": -1}},
+        {"targets.json": {"version": 1, "length": False}},
+        {"targets.json": {"version": 1, "hashes": {"sha256": "nonsense"}}},
     ],
     ids=repr,
 )
@@ -203,6 +233,16 @@ def test_timestamp_names_the_snapshot_and_nothing_else(meta):
     assert Reason.NOT_TUF_METADATA == reason_of(changed(TIMESTAMP, meta=meta), "timestamp")
 
 
+def test_hashes_of_unknown_algorithms_are_allowed_if_they_are_hexadecimal():
+    targets = {"a.whl": {"hashes": {"sha256": "0" * 64, "another": "ab" * 16}, "length": 0}}
+    assert ("a.whl",) == read_bytes(changed(BIN, targets=targets), "bins-0").target_paths
+
+
+def test_null_where_clients_see_nothing_is_refused():
+    """They would verify bytes without it, and accept no signature of these."""
+    assert Reason.NOT_TUF_METADATA == reason_of(changed(ROOT, consistent_snapshot=None), "root")
+
+
 def test_message_shows_a_short_and_printable_part_of_what_was_sent():
     with pytest.raises(InvalidRequestError) as caught:
         read_bytes(changed(BIN, expires="\x1b[31m" + "x" * 100_000), "bins-0")
@@ -215,7 +255,9 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
-roles = st.sampled_from(["", "root", "targets", "snapshot", "timestamp", "bins", "bins-0", "bins-\u0660", "x" * 300])
+roles = st.sampled_from(
+    ["", "root", "targets", "snapshot", "timestamp", "bins", "bins-0", "bins-\u0660", "b\n", "x" * 300]
+)
 
 
 def only_refusals(signed, role):

@@ -39,7 +39,7 @@ def test_caller_may_use_the_repositories_that_a_grant_names():
 def test_each_type_of_role_has_its_ceiling():
     hours = {role_type: timedelta(hours=number) for number, role_type in enumerate(RoleType, start=1)}
     ceilings = ExpiryCeilings(**{role_type.value: duration for role_type, duration in hours.items()})
-    assert hours == {role_type: ceilings.of(role_type) for role_type in RoleType}
+    assert hours == {role_type: ceilings.of(role_type, "any") for role_type in RoleType}
 
 
 @pytest.mark.parametrize(("spec_version", "spoken"), [("1.0.31", True), ("1.1", True), ("2.0.0", False)])

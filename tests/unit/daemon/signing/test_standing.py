@@ -119,3 +119,22 @@ def test_moment_that_was_taken_does_not_change():
     assert ({}, frozenset()) == (before.suspended, before.held)
     with pytest.raises(NotFoundError):
         before.repository("pypi")
+
+
+def test_whoever_watches_is_told_when_the_states_of_keys_have_changed():
+    standing, seen = Standing(), []
+    standing.watch(lambda: seen.append(standing.now.key_states))
+    standing.set_key_states("pypi", {"key": KeyState.ACTIVE})
+    standing.suspend("pypi", "for a test.")
+    assert [{"pypi": {"key": KeyState.ACTIVE}}] == seen
+
+
+async def test_the_key_that_would_sign_can_be_asked_for_also_while_nothing_is_signed(two_keys):
+    bench, first, second = two_keys
+    states(bench, **{first: KeyState.RETIRING, second: KeyState.ACTIVE})
+    bench.standing.suspend("pypi", "for a test.")
+    assert second == await bench.service.key_for("pypi", "bins-0")
+    states(bench, **{first: KeyState.RETIRING, second: KeyState.RETIRING})
+    with pytest.raises(RefusedError) as caught:
+        await bench.service.key_for("pypi", "bins-0")
+    assert Reason.KEY_NOT_ACTIVE == caught.value.reason

@@ -122,12 +122,34 @@ async def test_offline_metadata_signed_by_a_stranger_is_refused(maker, sign_meta
     assert f"1.{role}.json" == (await refusal(maker)).details["file"]
 
 
-async def test_offline_versions_are_those_that_the_published_snapshot_names(maker, sign_metadata):
-    for version in (2, 3):
+async def test_offline_versions_are_counted_up_from_those_that_the_published_snapshot_names(maker, sign_metadata):
+    """What was imported after the snapshot is trusted already; what lies behind a gap is not."""
+    for version in (3, 4, 6):
         maker.source.put(sign_metadata(maker.bins(version), maker.bins_signer), "bins")
-    maker.source.put(sign_metadata(maker.snapshot(7, bins=2)), "snapshot")
+    maker.source.put(sign_metadata(maker.snapshot(7, bins=3)), "snapshot")
     maker.source.put(sign_metadata(maker.timestamp(9, snapshot=7)), "timestamp", version=0)
-    assert 2 == (await maker.load()).versions["bins"]
+    assert {"root": 1, "targets": 1, "bins": 4} == (await maker.load()).versions
+
+
+@pytest.mark.parametrize("role", ["targets", "bins"])
+async def test_newer_offline_metadata_that_does_not_verify_is_refused(maker, sign_metadata, role):
+    metadata = maker.targets(2) if role == "targets" else maker.bins(2)
+    maker.source.put(sign_metadata(metadata, CryptoSigner.generate_ecdsa()), role)
+    maker.source.put(sign_metadata(maker.snapshot(7)), "snapshot")
+    maker.source.put(sign_metadata(maker.timestamp(9, snapshot=7)), "timestamp", version=0)
+    assert f"2.{role}.json" == (await refusal(maker)).details["file"]
+
+
+async def test_only_the_newest_offline_version_must_verify(maker, sign_metadata):
+    """Versions between were signed under roots that are past; nobody reads them any more."""
+    maker.source.put(sign_metadata(maker.bins(2), CryptoSigner.generate_ecdsa()), "bins")
+    maker.source.put(sign_metadata(maker.bins(3), maker.bins_signer), "bins")
+    assert 3 == (await maker.load()).versions["bins"]
+
+
+async def test_the_epoch_comes_from_the_ledger(maker):
+    loaded = await load_trusted_repository("pypi", maker.pin, maker.source, maker.clock, epoch_number=3)
+    assert Epoch(maker.pin, 3) == loaded.epoch
 
 
 async def test_without_a_publication_the_newest_offline_version_counts(maker, sign_metadata):

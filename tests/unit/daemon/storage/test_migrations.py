@@ -50,3 +50,11 @@ def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
     )
     with pytest.raises(StartupError, match="9999"):
         migrate.require_current(database)
+
+
+def test_database_of_an_unknown_revision_is_left_alone(database: Database) -> None:
+    """A newer version's, or one from before the first release."""
+    migrate.upgrade(database)
+    database.run_blocking(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = 'x'")))
+    with pytest.raises(StartupError, match="has revision x, which this version of wharfinger cannot upgrade"):
+        migrate.upgrade(database)

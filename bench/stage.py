@@ -1,0 +1,96 @@
+"""Everything that the signing benchmarks need at once: daemons, callers, and the floors."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench import processes
+from bench.processes import BenchedDaemon, Program, processor_seconds
+from tests.support.daemon_process import run_cli
+
+BATCH = 64
+CALLS = 12
+SINGLES = 640
+_BINS = 128
+_FIRST_VERSION = 10
+_UNVERIFIED = (str(processes.PROGRAMS / "unverified_daemon.py"),)
+
+
+class Stage:
+    """Everything that runs at once, and what it is asked."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        pristine = folder / "pristine"
+        made = run_cli("init", "--development", "--home", str(pristine), "--bins", str(_BINS))
+        assert made.returncode == 0, made.stderr
+        processes.generate_peer_key(pristine)
+        enter = stack.enter_context
+        self.daemons = {
+            workers: enter(processes.daemon(pristine, folder / f"workers-{workers}", workers=workers))
+            for workers in (1, 2, 4)
+        }
+        unverified = processes.daemon(pristine, folder / "unverified", workers=1, program=_UNVERIFIED)
+        self.unverified = enter(unverified)
+        self.callers = [enter(processes.caller(pristine)) for _ in range(2)]
+        self.direct = enter(processes.direct(pristine))
+        self.hsm_signer = enter(processes.hsm_signer(pristine))
+        tls = str(pristine / "tls")
+        self.empty = enter(processes.running([processes.PYTHON, str(processes.PROGRAMS / "empty_server.py"), tls]))
+        self.empty_address = self.empty.line()
+        writer = [processes.PYTHON, str(processes.PROGRAMS / "durable_write.py"), str(folder)]
+        self.durable = enter(processes.running(writer))
+        self._used: Counter[tuple[str, int]] = Counter()
+
+    def batches(self, daemon: BenchedDaemon, callers: int) -> float:
+        """Signatures a second, of batches that one caller sends one after another, or two at the same time."""
+        commands = [
+            {"do": "batches", "items": BATCH, "calls": CALLS, **self._fresh(daemon, number, CALLS)}
+            for number in range(callers)
+        ]
+        answers = _together(self.callers[:callers], commands)
+        return callers * BATCH * CALLS / max(answer["seconds"] for answer in answers)
+
+    def singles(self, callers: int) -> tuple[float, float]:
+        """Microseconds of a single ``Sign`` of the daemon with one worker: of all processors, and the median call."""
+        daemon = self.daemons[1]
+        command = {"do": "singles", "callers": callers, "calls": SINGLES, **self._fresh(daemon, 0, SINGLES // BATCH)}
+        return self._cost(command, daemon.pids())
+
+    def empty_rpcs(self, callers: int) -> tuple[float, float]:
+        """The same of an empty RPC of a bare server."""
+        command = {"do": "empty", "callers": callers, "calls": SINGLES, "address": self.empty_address}
+        return self._cost(command, [self.empty.pid])
+
+    def _cost(self, command: dict[str, object], pids: Sequence[int]) -> tuple[float, float]:
+        pids = [*pids, self.callers[0].pid]
+        before = 0.0
+
+        def begin() -> None:
+            nonlocal before
+            before = sum(map(processor_seconds, pids))
+
+        [answer] = _together(self.callers[:1], [command], begin)
+        used = sum(map(processor_seconds, pids)) - before
+        return used / SINGLES * 1e6, answer["median"] * 1e6
+
+    def _fresh(self, daemon: BenchedDaemon, number: int, versions: int) -> dict[str, object]:
+        first = _FIRST_VERSION + self._used[daemon.address, number]
+        self._used[daemon.address, number] += versions
+        return {"address": daemon.address, "first_bin": number * BATCH, "version": first}
+
+
+def _together(
+    callers: Sequence[Program], commands: Sequence[dict[str, object]], begin: Callable[[], None] = lambda: None
+) -> list[dict[str, float]]:
+    for caller, command in zip(callers, commands, strict=True):
+        caller.send(json.dumps(command))
+    for caller in callers:
+        assert caller.line() == "ready"
+    begin()
+    for caller in callers:
+        caller.send("go")
+    return [caller.answer() for caller in callers]
