@@ -11,6 +11,7 @@ Needs grpcio, protobuf and googleapis-common-protos, and nothing else. What is n
 
 from wharfinger_client._artifact import ArtifactSource
 from wharfinger_client.aio import AsyncClient
+from wharfinger_client.audit import Checkpoint, InclusionProof
 from wharfinger_client.client import Client
 from wharfinger_client.errors import (
     DeadlineExceededError,
@@ -49,6 +50,7 @@ __all__ = [
     "ArtifactSource",
     "ArtifactUrl",
     "AsyncClient",
+    "Checkpoint",
     "Classification",
     "Client",
     "ClientSettings",
@@ -57,6 +59,7 @@ __all__ = [
     "Deadlines",
     "Failure",
     "Finding",
+    "InclusionProof",
     "InvalidRequestError",
     "LintResult",
     "MetadataFile",

@@ -13,10 +13,11 @@ from typing import Generic
 
 from google.protobuf.wrappers_pb2 import StringValue
 
+from wharfinger.audit.v1 import audit_pb2
 from wharfinger.metadata.v1 import metadata_pb2
 from wharfinger.scan.v1 import scan_pb2
 from wharfinger.signing.v1 import signing_pb2
-from wharfinger_client import _rpcs, _wire, health, metadata, scanning, signing
+from wharfinger_client import _rpcs, _wire, audit, health, metadata, scanning, signing
 from wharfinger_client._artifact import Artifact, ArtifactSource
 from wharfinger_client._rpcs import RequestT, ResponseT, Rpc
 from wharfinger_client._steps import Block, Caller, Chance, Operation, Pause, T
@@ -86,6 +87,16 @@ class Operations:
         request = signing_pb2.ListSigningKeysRequest(repository=repository, page_token=page_token)
         reply = yield from self._unary(_rpcs.LIST_SIGNING_KEYS, request, _seconds(timeout, self._deadlines.read))
         return _page(_wire.signing_key, reply.keys, page_token, reply.next_page_token)
+
+    def checkpoint(self, size: int, timeout: float | None) -> Operation[audit.Checkpoint]:
+        request = audit_pb2.GetCheckpointRequest(size=size)
+        reply = yield from self._unary(_rpcs.GET_CHECKPOINT, request, _seconds(timeout, self._deadlines.read))
+        return audit.Checkpoint.read(reply.checkpoint)
+
+    def inclusion_proof(self, leaf_index: int, timeout: float | None) -> Operation[audit.InclusionProof]:
+        request = audit_pb2.GetInclusionProofRequest(leaf_index=leaf_index)
+        reply = yield from self._unary(_rpcs.GET_INCLUSION_PROOF, request, _seconds(timeout, self._deadlines.read))
+        return _wire.inclusion_proof(reply)
 
     def get_metadata(
         self, repository: str, role: str, version: int, if_none_match: str, timeout: float | None

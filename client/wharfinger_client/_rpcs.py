@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
+from wharfinger.audit.v1 import audit_pb2
 from wharfinger.metadata.v1 import metadata_pb2
 from wharfinger.scan.v1 import scan_pb2
 from wharfinger.signing.v1 import signing_pb2
@@ -32,6 +33,7 @@ class Rpc(Generic[RequestT, ResponseT]):
 
 _SIGNING = "/wharfinger.signing.v1.SigningService"
 _METADATA = "/wharfinger.metadata.v1.MetadataService"
+_AUDIT = "/wharfinger.audit.v1.AuditService"
 _SCAN = "/wharfinger.scan.v1.ScanService"
 
 SIGN = Rpc(f"{_SIGNING}/Sign", signing_pb2.SignRequest, signing_pb2.SignResponse)
@@ -48,6 +50,10 @@ SCAN = Rpc(f"{_SCAN}/Scan", scan_pb2.ScanRequest, scan_pb2.ScanResponse, streams
 CREATE_SCAN = Rpc(f"{_SCAN}/CreateScan", scan_pb2.CreateScanRequest, scan_pb2.CreateScanResponse)
 GET_SCAN = Rpc(f"{_SCAN}/GetScan", scan_pb2.GetScanRequest, scan_pb2.GetScanResponse)
 LIST_SCANS = Rpc(f"{_SCAN}/ListScans", scan_pb2.ListScansRequest, scan_pb2.ListScansResponse)
+GET_CHECKPOINT = Rpc(f"{_AUDIT}/GetCheckpoint", audit_pb2.GetCheckpointRequest, audit_pb2.GetCheckpointResponse)
+GET_INCLUSION_PROOF = Rpc(
+    f"{_AUDIT}/GetInclusionProof", audit_pb2.GetInclusionProofRequest, audit_pb2.GetInclusionProofResponse
+)
 
 # HealthCheckRequest is one string, numbered 1, and HealthCheckResponse one enum, numbered 1: on the wire the same as
 # these two well-known messages, which spares the client the package grpcio-health-checking.
@@ -64,4 +70,6 @@ CONTRACT = (
     CREATE_SCAN,
     GET_SCAN,
     LIST_SCANS,
+    GET_CHECKPOINT,
+    GET_INCLUSION_PROOF,
 )

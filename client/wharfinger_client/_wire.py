@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from wharfinger.audit.v1 import audit_pb2
 from wharfinger.metadata.v1 import metadata_pb2
 from wharfinger.scan.v1 import scan_pb2
 from wharfinger.signing.v1 import signing_pb2
-from wharfinger_client import health, metadata, scanning, signing
+from wharfinger_client import audit, health, metadata, scanning, signing
 
 _KINDS = {
     scanning.SubjectKind.UNKNOWN: scan_pb2.SUBJECT_KIND_UNSPECIFIED,
@@ -62,6 +63,11 @@ def signature(message: signing_pb2.Signature) -> signing.Signature:
         leaf_index=message.leaf_index,
         leaf_hash=message.leaf_hash,
     )
+
+
+def inclusion_proof(message: audit_pb2.GetInclusionProofResponse) -> audit.InclusionProof:
+    checkpoint = audit.Checkpoint.read(message.checkpoint)
+    return audit.InclusionProof(message.leaf_index, message.leaf, tuple(message.hashes), checkpoint)
 
 
 def lint_result(message: signing_pb2.LintResult) -> signing.LintResult:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from wharfinger_client import _channel, health, metadata, scanning, signing
+from wharfinger_client import _channel, audit, health, metadata, scanning, signing
 from wharfinger_client._artifact import ArtifactSource
 from wharfinger_client._failures import wharfinger_error
 from wharfinger_client._operations import Operations, Page, ScanFilter
@@ -165,6 +165,15 @@ class AsyncClient:
         """Iterates over scans, newest first, without their findings. See ``Client.list_scans``."""
         chosen = ScanFilter(project, sha256, classification, state, page_size)
         return self._each(lambda token: self._operations.list_scans(chosen, token, timeout))
+
+    # ---- audit log ---------------------------------------------------------------------------------------------------
+    async def checkpoint(self, size: int = 0, *, timeout: float | None = None) -> audit.Checkpoint:
+        """Reads the newest checkpoint of the audit log, or that of a size. See ``Client.checkpoint``."""
+        return await self._run(self._operations.checkpoint(size, timeout))
+
+    async def inclusion_proof(self, leaf_index: int, *, timeout: float | None = None) -> audit.InclusionProof:
+        """Reads the proof that a leaf is in the audit log. See ``Client.inclusion_proof``."""
+        return await self._run(self._operations.inclusion_proof(leaf_index, timeout))
 
     # ---- health ------------------------------------------------------------------------------------------------------
     async def check_health(self, service: str = "", *, timeout: float | None = None) -> health.ServingStatus:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Any, Self
 
-import grpc
-
-from wharfinger_client import _channel, health, metadata, scanning, signing
+from wharfinger_client import audit, health, metadata, scanning, signing
 from wharfinger_client._artifact import ArtifactSource
-from wharfinger_client._failures import wharfinger_error
-from wharfinger_client._operations import Operations, Page, ScanFilter
-from wharfinger_client._steps import Chance, Operation, Pause, Send, Step, T
+from wharfinger_client._blocking import BlockingConnection
+from wharfinger_client._operations import Operations, ScanFilter
+from wharfinger_client._steps import Chance
 from wharfinger_client.settings import ClientSettings
 
 
-class Client:
+class Client(BlockingConnection):
     """Calls the daemon, and waits for its answers.
 
         with Client(ClientSettings("localhost:50051", TlsIdentity(ca=..., certificate=..., key=...))) as client:
@@ -44,27 +39,8 @@ class Client:
         monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._settings = settings
-        self._sleep = sleep
+        super().__init__(settings, sleep)
         self._operations = Operations(settings, Chance(monotonic, chance))
-        # By process: an inherited channel belongs to the parent. It is kept, because closing it would need its threads.
-        self._channels: dict[int, grpc.Channel] = {}
-        self._closed = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connection of this process, if there is one. Calls under way fail."""
-        self._closed = True
-        channel = self._channels.pop(os.getpid(), None)
-        if channel is not None:
-            channel.close()
 
     # ---- signing -----------------------------------------------------------------------------------------------------
     def sign(
@@ -225,6 +201,24 @@ class Client:
         chosen = ScanFilter(project, sha256, classification, state, page_size)
         return self._each(lambda token: self._operations.list_scans(chosen, token, timeout))
 
+    # ---- audit log ---------------------------------------------------------------------------------------------------
+    def checkpoint(self, size: int = 0, *, timeout: float | None = None) -> audit.Checkpoint:
+        """Reads the newest checkpoint of the audit log, or that of a size.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._run(self._operations.checkpoint(size, timeout))
+
+    def inclusion_proof(self, leaf_index: int, *, timeout: float | None = None) -> audit.InclusionProof:
+        """Reads the proof that a leaf, such as a signature's, is in the audit log. ``verify`` checks it.
+
+        Raises:
+            NotFoundError: there is no such leaf.
+            UnavailableError: no checkpoint covers it yet; one comes within seconds.
+        """
+        return self._run(self._operations.inclusion_proof(leaf_index, timeout))
+
     # ---- health ------------------------------------------------------------------------------------------------------
     def check_health(self, service: str = "", *, timeout: float | None = None) -> health.ServingStatus:
         """Asks ``grpc.health.v1`` about one service by its full name, or about the daemon as a whole.
@@ -233,67 +227,3 @@ class Client:
             NotFoundError: the daemon does not know the service.
         """
         return self._run(self._operations.check_health(service, timeout))
-
-    # ---- how ---------------------------------------------------------------------------------------------------------
-    def _each(self, page: Callable[[str], Operation[Page[T]]]) -> Iterator[T]:
-        token = ""
-        while True:
-            got = self._run(page(token))
-            yield from got.items
-            token = got.next_token
-            if not token:
-                return
-
-    def _run(self, operation: Operation[T]) -> T:
-        try:
-            step = next(operation)
-            while True:
-                try:
-                    outcome = self._perform(step)
-                except BaseException as error:  # noqa: BLE001 - the operation cleans up and raises it, or another one
-                    step = operation.throw(error)
-                else:
-                    step = operation.send(outcome)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def _perform(self, step: Step) -> Any:
-        match step:
-            case Send():
-                return self._send(step)
-            case Pause():
-                return self._sleep(step.seconds)
-        return step.work()
-
-    def _send(self, send: Send) -> Any:
-        channel = self._channel()
-        rpc = send.rpc
-        coding = (rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
-        request: Any = send.request()
-        call: Any = None
-        try:
-            if not rpc.streams:
-                return channel.unary_unary(*coding)(request, timeout=send.timeout, metadata=send.metadata)
-            call = channel.stream_unary(*coding).future(request, timeout=send.timeout, metadata=send.metadata)
-            return call.result()
-        except grpc.RpcError as error:
-            raise wharfinger_error(error, address=self._settings.address, request_id=send.request_id) from error
-        finally:
-            # No effect on a call that ended; one that was interrupted must not go on reading the file.
-            if call is not None:
-                call.cancel()
-
-    def _channel(self) -> grpc.Channel:
-        if self._closed:
-            raise RuntimeError("The client is closed; construct another one.")
-        process = os.getpid()
-        channel = self._channels.get(process)
-        if channel is None:
-            settings = self._settings
-            made = grpc.secure_channel(settings.address, _channel.credentials(settings), _channel.options(settings))
-            # No lock, which a fork could inherit held: of two threads that come first at once, one gives its own up.
-            channel = self._channels.setdefault(process, made)
-            if channel is not made:
-                made.close()
-        return channel

@@ -87,6 +87,11 @@ class Reason(_UpperSnake):
     KEY_STILL_NEEDED = auto()
     METADATA_REJECTED = auto()
 
+    # Ceremonies
+    CEREMONY_INVALID = auto()
+    CEREMONY_REFUSED = auto()
+    CEREMONY_INCOMPLETE = auto()
+
     # Audit log
     LOG_INVALID = auto()
     LEAF_NOT_FOUND = auto()

@@ -25,6 +25,8 @@ class Metrics:
         self.rpcs_running = self._gauge("rpcs_running", "RPCs that run now.")
         self.signatures = self._counter("signatures", "Signatures given out.", "role", "replayed")
         self.refusals = self._counter("signing_refusals", "Batches that were not signed.", "reason", "role")
+        self.log_size = self._gauge("audit_log_leaves", "The leaves of the newest checkpoint of the audit log.")
+        self.checkpoint_time = self._gauge("audit_checkpoint_timestamp_seconds", "When a checkpoint was last signed.")
         self.canary_success = self._gauge("canary_last_success_timestamp_seconds", "When the canary last signed.")
         self.hsm_workers = self._gauge("hsm_workers", "HSM workers that are logged in.")
         self.hsm_restarts = self._gauge("hsm_restarts", "HSM workers replaced since the start.")

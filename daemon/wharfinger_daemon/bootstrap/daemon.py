@@ -13,6 +13,7 @@ import grpc.aio
 from wharfinger.metadata.v1 import metadata_pb2_grpc
 from wharfinger.scan.v1 import scan_pb2_grpc
 from wharfinger.signing.v1 import signing_pb2_grpc
+from wharfinger_daemon.bootstrap.audit import AuditJob, audit_service, open_audit
 from wharfinger_daemon.bootstrap.keys import key_admin_service, key_service, open_keys
 from wharfinger_daemon.bootstrap.metadata import MetadataJob, import_authorities, open_imports, open_metadata
 from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
@@ -88,6 +89,8 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     if Job.SIGN in settings.jobs:
         signing = await open_signing(settings, database, clock, metrics, stack)
         _offer_signing(offered, signing, metrics, clock)
+        audit = await open_audit(settings, database, signing, clock, metrics, stack)
+        _offer_audit(offered, audit)
         administration = await open_keys(settings, database, signing, clock)
         authorities = import_authorities(settings, signing, administration, clock)
         if Job.METADATA in settings.jobs:
@@ -121,6 +124,17 @@ def _offer_signing(offered: _Offered, job: SigningJob, metrics: Metrics, clock: 
         metrics.canary_success.set(clock.now().timestamp())
 
     offered.add(SIGNING, lambda server: signing_pb2_grpc.add_SigningServiceServicer_to_server(servicer, server), probe)
+
+
+def _offer_audit(offered: _Offered, job: AuditJob) -> None:
+    service = audit_service(job)
+
+    async def probe() -> None:
+        if job.checkpointer.problem is not None:
+            raise UnavailableError(job.checkpointer.problem, reason=Reason.CHECKPOINT_PENDING)
+
+    offered.add(service.name, service.add_to, probe)
+    offered.administrative.append(service)
 
 
 def _offer_metadata(offered: _Offered, job: MetadataJob) -> None:

@@ -20,6 +20,7 @@ from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.trust import load_trusted_repository
 from wharfinger_daemon.storage import migrate
+from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.keys import SqlKeyRecords
@@ -79,6 +80,7 @@ async def open_local_keys(
         if metadata:
             await _trust(settings, standing, stores, clock)
         journal, lines = Journal(database), key_lines(settings)
+        await asyncio.to_thread(begin_log, journal, settings.audit.origin, clock)
         records = SqlKeyRecords(database, journal)
         group, held = None, None
         if token:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +24,7 @@ from wharfinger_daemon.signing.service import SigningService
 from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.suspension import Suspensions
 from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
+from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
@@ -74,6 +76,7 @@ async def open_signing(
         for role in one.expired_at(clock.now()):
             log.error("expired", repository=one.name, role=role, message="Clients refuse it. Sign a new one offline.")
     standing, journal = Standing(trusted), Journal(database)
+    await asyncio.to_thread(begin_log, journal, settings.audit.origin, clock)
     suspensions = Suspensions(SqlSuspensions(journal), standing, clock)
     await suspensions.load()
     policy = replace(_policy(settings.signing), min_seconds=settings.grpc.min_deadline_seconds)

@@ -32,6 +32,8 @@ _COMMANDS = {
     "targets": "wharfinger_daemon.cli.ceremony:targets",
     "bins": "wharfinger_daemon.cli.ceremony:bins",
     "signing": "wharfinger_daemon.cli.signing:signing",
+    "audit": "wharfinger_daemon.cli.audit:audit",
+    "ledger": "wharfinger_daemon.cli.ledger:ledger",
     "db": "wharfinger_daemon.cli.database:database",
 }
 

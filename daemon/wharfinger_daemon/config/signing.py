@@ -69,3 +69,4 @@ class AuditSettings(Section):
     origin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,126}$")] = "wharfinger"
     key_label: str = "log"
     checkpoint_seconds: Seconds = 1
+    previous_vkeys: tuple[str, ...] = ()

@@ -39,6 +39,11 @@ class MetricsObserver:
             version=refusal.version,
         )
 
+    def checkpointed(self, size: int, at: datetime) -> None:
+        """Remembers what the audit log has come to."""
+        self._metrics.log_size.set(size)
+        self._metrics.checkpoint_time.set(at.timestamp())
+
     def published(self, publication: Publication) -> None:
         """Counts a publication."""
         self._metrics.publications.inc()

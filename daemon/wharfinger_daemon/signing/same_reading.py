@@ -40,7 +40,7 @@ def require_same_reading(kind: str, value: dict[str, Any], signed: bytes) -> Non
         # To write it anew costs more than all the rest: roots and delegations are few, and elsewhere null is rare.
         whole = kind == "root" or b"null" in signed or b'"delegations"' in signed
         written = canonical.encode(metadata.to_dict()) if whole else signed
-    except Exception as error:  # noqa: BLE001  # on garbage, python-tuf raises whatever its code runs into
+    except Exception as error:  # on garbage, python-tuf raises whatever its code runs into
         raise NotReadAlikeError(
             f"it does not have the structure of {kind} metadata ({type(error).__name__}: {brief(error)})"
         ) from error

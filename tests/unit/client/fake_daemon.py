@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2
 
+from wharfinger.audit.v1 import audit_pb2_grpc
 from wharfinger.metadata.v1 import metadata_pb2_grpc
 from wharfinger.scan.v1 import scan_pb2, scan_pb2_grpc
 from wharfinger.signing.v1 import signing_pb2_grpc
@@ -130,6 +131,17 @@ class Scanning(scan_pb2_grpc.ScanServiceServicer):
         return self._script.reply("ListScans", request, context)
 
 
+class Audit(audit_pb2_grpc.AuditServiceServicer):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    def GetCheckpoint(self, request: Any, context: Any) -> Any:
+        return self._script.reply("GetCheckpoint", request, context)
+
+    def GetInclusionProof(self, request: Any, context: Any) -> Any:
+        return self._script.reply("GetInclusionProof", request, context)
+
+
 @dataclass(frozen=True)
 class Authority:
     """One CA for the server and the callers, and another that nobody trusts."""
@@ -169,6 +181,7 @@ class FakeDaemon:
         signing_pb2_grpc.add_SigningServiceServicer_to_server(Signing(self.script), self._server)
         metadata_pb2_grpc.add_MetadataServiceServicer_to_server(Metadata(self.script), self._server)
         scan_pb2_grpc.add_ScanServiceServicer_to_server(Scanning(self.script), self._server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(self.script), self._server)
         self._server.add_generic_rpc_handlers((self._health(),))
         credentials = authority.server_credentials(*(names or ("127.0.0.1", "localhost")))
         port = self._server.add_secure_port("127.0.0.1:0", credentials)

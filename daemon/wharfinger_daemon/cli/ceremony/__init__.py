@@ -5,6 +5,10 @@ from __future__ import annotations
 import click
 
 from wharfinger_daemon.cli.ceremony.importing import import_metadata
+from wharfinger_daemon.cli.ceremony.publishing import publish_staged
+from wharfinger_daemon.cli.ceremony.signing import sign_staged
+from wharfinger_daemon.cli.ceremony.staging import stage_metadata
+from wharfinger_daemon.cli.ceremony.status import show_status
 
 
 @click.group()
@@ -23,4 +27,5 @@ def bins() -> None:
 
 
 for group in (root, targets, bins):
-    group.add_command(import_metadata)
+    for command in (stage_metadata, sign_staged, show_status, publish_staged, import_metadata):
+        group.add_command(command)

@@ -29,6 +29,14 @@ from wharfinger_hsm.softhsm import create_token, find_module
 TOKEN_LABEL = "wharfinger-development"  # noqa: S105  # a label, no secret
 ONLINE_KEY_LABEL = "online"
 CANARY_KEY_LABEL = "canary"
+LOG_KEY_LABEL = "log"
+
+_ALGORITHMS = {
+    ONLINE_KEY_LABEL: KeyAlgorithm.ECDSA_P256,
+    CANARY_KEY_LABEL: KeyAlgorithm.ECDSA_P256,
+    # What every verifier of checkpoints knows.
+    LOG_KEY_LABEL: KeyAlgorithm.ED25519,
+}
 
 Tell = Callable[[str], None]
 
@@ -111,10 +119,10 @@ async def _token(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
 async def _keys(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
     async with open_token(hsm, home) as token:
         held = {key.label: key for key in await token.keys()}
-        for label in (ONLINE_KEY_LABEL, CANARY_KEY_LABEL):
+        for label, algorithm in _ALGORITHMS.items():
             if label not in held:
-                tell(f"Key: '{label}', ECDSA P-256, generated in the token")
-                held[label] = await token.generate(KeyAlgorithm.ECDSA_P256, label)
+                tell(f"Key: '{label}', {algorithm}, generated in the token")
+                held[label] = await token.generate(algorithm, label)
     return held[ONLINE_KEY_LABEL]
 
 

@@ -1,0 +1,254 @@
+"""Signs what the log has come to: every second while there is news, and once more at an orderly end.
+
+A checkpoint is kept in the database and, as a copy, in a file outside of it: whoever cuts the log's end off and fits
+the rest together leaves a copy behind that does not fit, and the next start is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from wharfinger_daemon.audit.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    LogKey,
+    SignedCheckpoint,
+    verify_with_any,
+)
+from wharfinger_daemon.audit.proofs import ProofError, verify_consistency
+from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError, WharfingerError
+
+log = structlog.get_logger()
+
+_OVERDUE_SECONDS = 30.0
+_LONGEST_RETRY_SECONDS = 5.0
+
+
+class Log(Protocol):
+    """The log, as far as checkpoints need it."""
+
+    async def size(self) -> int:
+        """The number of leaves."""
+        ...
+
+    async def root(self, size: int) -> bytes:
+        """The root of the first ``size`` leaves."""
+        ...
+
+    async def consistency(self, first: int, second: int) -> list[bytes]:
+        """The proof that one tree begins another."""
+        ...
+
+    async def checkpoint(self, size: int | None) -> SignedCheckpoint | None:
+        """The newest checkpoint, or that of a size."""
+        ...
+
+    async def add_checkpoint(self, signed: SignedCheckpoint, at: datetime) -> None:
+        """Keeps a checkpoint."""
+        ...
+
+
+class CheckpointSigner(Protocol):
+    """Signs with the log's own key."""
+
+    async def sign(self, message: bytes, digest: bytes | None) -> bytes:
+        """One signature, verified.
+
+        Raises:
+            UnavailableError, OverloadedError: the token does not answer now.
+        """
+        ...
+
+
+class LogObserver(Protocol):
+    """Told of what is signed, for metrics."""
+
+    def checkpointed(self, size: int, at: datetime) -> None:
+        """A checkpoint was signed."""
+        ...
+
+
+class KeptCheckpoint:
+    """The copy outside the database. It is replaced in one step."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> bytes | None:
+        """The note; None if there is none.
+
+        Raises:
+            StartupError: LOG_INVALID; it cannot be read.
+        """
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StartupError(
+                f"The copy of the newest checkpoint cannot be read: {self.path}: {error.strerror}.",
+                reason=Reason.LOG_INVALID,
+            ) from error
+
+    def write(self, note: bytes) -> None:
+        """Replaces the note, durably.
+
+        Raises:
+            OSError: it cannot be written; the one before is as it was.
+        """
+        unfinished = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(note)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(self.path)
+        finally:
+            with suppress(FileNotFoundError):
+                unfinished.unlink()
+
+
+async def require_consistent(audit_log: Log, keys: Sequence[LogKey], kept: KeptCheckpoint) -> None:
+    """For the start: refuses a log that is not what was signed.
+
+    Args:
+        keys: the log's, and those that it had before.
+
+    Raises:
+        StartupError: LOG_INVALID, with what to do.
+    """
+    newest = await audit_log.checkpoint(None)
+    notes = [("the newest checkpoint in the database", None if newest is None else newest.note)]
+    notes.append((f"the checkpoint kept in {kept.path}", kept.read()))
+    size = await audit_log.size()
+    for source, note in notes:
+        if note is None:
+            continue
+        try:
+            stated = verify_with_any(keys, note)
+            if stated.size > size:
+                raise CheckpointError(f"it vouches for {stated.size} leaves, and the log has {size}")
+            if await audit_log.root(stated.size) != stated.root:
+                raise CheckpointError(f"its root is not that of the first {stated.size} leaves")
+        except (CheckpointError, CorruptStateError) as error:
+            raise StartupError(
+                f"The audit log is not what was signed: {source}: {error} Nothing will be signed. Run 'wharfinger "
+                "audit verify', find out who changed the database, and restore its newest copy. If only the log's key "
+                "is new, name the old one in audit.previous_vkeys.",
+                reason=Reason.LOG_INVALID,
+            ) from error
+
+
+class Checkpointer:
+    """One task. Call ``start`` first and ``close`` last.
+
+    Args:
+        seconds: how often to look for news.
+    """
+
+    def __init__(
+        self,
+        audit_log: Log,
+        key: LogKey,
+        signer: CheckpointSigner,
+        kept: KeptCheckpoint,
+        clock: Clock,
+        seconds: float,
+        observer: LogObserver,
+    ) -> None:
+        self._log = audit_log
+        self._key = key
+        self._signer = signer
+        self._kept = kept
+        self._clock = clock
+        self._seconds = seconds
+        self._observer = observer
+        self._task: asyncio.Task[None] | None = None
+        self._failing_since: float | None = None
+        self._failure = ""
+
+    @property
+    def problem(self) -> str | None:
+        """Why checkpoints are overdue; None while they are not."""
+        since = self._failing_since
+        if since is None or asyncio.get_running_loop().time() - since < _OVERDUE_SECONDS:
+            return None
+        return f"The audit log has had no checkpoint for {_OVERDUE_SECONDS:g} seconds: {self._failure}"
+
+    def start(self) -> None:
+        """Begins to look for news."""
+        self._task = asyncio.create_task(self._run(), name="checkpointer")
+
+    async def close(self) -> None:
+        """Ends the task, and signs what the log has come to if the token still answers."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._task = None
+        with suppress(WharfingerError, OSError):
+            await self.sign_news()
+
+    async def sign_news(self) -> bool:
+        """Signs a checkpoint if the log has grown since the last one; says whether it had.
+
+        Raises:
+            CorruptStateError: LOG_INVALID; the log no longer extends what was signed last. Nothing was signed.
+            UnavailableError, OverloadedError: token or database do not answer now.
+            OSError: the copy cannot be written. The checkpoint itself is kept.
+        """
+        last = await self._log.checkpoint(None)
+        size = await self._log.size()
+        if size == (0 if last is None else last.checkpoint.size):
+            return False
+        checkpoint = Checkpoint(self._key.origin, size, await self._log.root(size))
+        if last is not None:
+            await self._require_extended(last.checkpoint, checkpoint)
+        signature = await self._signer.sign(*self._key.to_sign(checkpoint))
+        signed = self._key.note(checkpoint, signature)
+        now = self._clock.now()
+        await self._log.add_checkpoint(signed, now)
+        await asyncio.to_thread(self._kept.write, signed.note)
+        self._observer.checkpointed(size, now)
+        return True
+
+    async def _require_extended(self, last: Checkpoint, checkpoint: Checkpoint) -> None:
+        try:
+            proof = await self._log.consistency(last.size, checkpoint.size)
+            verify_consistency(last.size, checkpoint.size, proof, last.root, checkpoint.root)
+        except (ProofError, ValueError) as error:
+            raise CorruptStateError(
+                f"The audit log does not extend what was signed last: {error}. It was changed from outside. Stop the "
+                "daemon and run 'wharfinger audit verify'.",
+                reason=Reason.LOG_INVALID,
+            ) from error
+
+    async def _run(self) -> None:
+        pause = self._seconds
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await self.sign_news()
+            except Exception as error:  # noqa: BLE001  # The task must outlive what nobody foresaw, and try again.
+                self._failed(error)
+                pause = min(2 * pause, max(self._seconds, _LONGEST_RETRY_SECONDS))
+            else:
+                pause, self._failing_since = self._seconds, None
+
+    def _failed(self, error: Exception) -> None:
+        if self._failing_since is None:
+            self._failing_since = asyncio.get_running_loop().time()
+        self._failure = str(error)
+        foreseen = isinstance(error, WharfingerError | OSError)
+        log.warning("no checkpoint was signed", error=str(error), exc_info=None if foreseen else error)
