@@ -51,10 +51,10 @@ class BenchedDaemon(DaemonProcess):
     def address(self) -> str:
         return f"127.0.0.1:{self.ports['grpc']}"
 
-    def pids(self) -> list[int]:
-        """Of the daemon and its HSM workers."""
+    def pids(self) -> dict[str, list[int]]:
+        """Of the daemon, and of its HSM workers."""
         assert self.process is not None
-        return [self.process.pid, *self.children()["hsm"]]
+        return {"daemon": [self.process.pid], "HSM worker": self.children()["hsm"]}
 
 
 class Program:
@@ -115,7 +115,8 @@ def daemon(
     """A daemon on a copy of a home, until the block ends."""
     ports = place_home(pristine, home)
     configuration = home / "config.toml"
-    configuration.write_text(re.sub(r"^workers = 1$", f"workers = {workers}", configuration.read_text(), flags=re.MULTILINE))
+    written = re.sub(r"^workers = 1$", f"workers = {workers}", configuration.read_text(), flags=re.MULTILINE)
+    configuration.write_text(written)
     assert workers == tomllib.loads(configuration.read_text())["hsm"]["workers"]
     benched = BenchedDaemon(home, ports, program=program)
     benched.start()

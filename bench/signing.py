@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench import single_requests
@@ -42,17 +43,12 @@ def _batches(stage: Stage, rounds: int) -> tuple[Table, list[Aim]]:
     contestants: dict[str, Callable[[], float]] = {
         "module driven directly, one session": lambda: directly("signing"),
         "the same, each signature verified": lambda: directly("signing", "verifying"),
-        "securesystemslib HSMSigner": lambda: (
-            HSM_SIGNER_ITEMS / stage.hsm_signer.ask(count=HSM_SIGNER_ITEMS)["signing"]
-        ),
+        "securesystemslib HSMSigner": hsm_signer,
     }
-    for workers, daemon in stage.daemons.items():
-        for callers in (1, 2):
-            contestants[_ours(workers, callers)] = lambda daemon=daemon, callers=callers: stage.batches(daemon, callers)
     for callers in (1, 2):
-        contestants[f"{_ours(1, callers)}, unverified"] = lambda callers=callers: stage.batches(
-            stage.unverified, callers
-        )
+        for workers, daemon in stage.daemons.items():
+            contestants[_ours(workers, callers)] = partial(stage.batches, daemon, callers)
+        contestants[f"{_ours(1, callers)}, unverified"] = partial(stage.batches, stage.unverified, callers)
     rates = best_rates(contestants, rounds)
     table = Table(f"Signing, ECDSA P-256 on SoftHSM, batches of {BATCH}", "signatures", rates)
     bare, verified = rates["module driven directly, one session"], rates["the same, each signature verified"]

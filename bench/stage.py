@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import processes
@@ -18,6 +19,24 @@ SINGLES = 640
 _BINS = 128
 _FIRST_VERSION = 10
 _UNVERIFIED = (str(processes.PROGRAMS / "unverified_daemon.py"),)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one call, in microseconds.
+
+    Attributes:
+        processor: the processor's time, by process.
+        median: by the clock.
+    """
+
+    processor: Mapping[str, float]
+    median: float
+
+    @property
+    def total(self) -> float:
+        """The processor's time of all processes together."""
+        return sum(self.processor.values())
 
 
 class Stage:
@@ -54,28 +73,27 @@ class Stage:
         answers = _together(self.callers[:callers], commands)
         return callers * BATCH * CALLS / max(answer["seconds"] for answer in answers)
 
-    def singles(self, callers: int) -> tuple[float, float]:
-        """Microseconds of a single ``Sign`` of the daemon with one worker: of all processors, and the median call."""
+    def singles(self, callers: int) -> Cost:
+        """Of a single ``Sign`` of the daemon with one worker."""
         daemon = self.daemons[1]
         command = {"do": "singles", "callers": callers, "calls": SINGLES, **self._fresh(daemon, 0, SINGLES // BATCH)}
         return self._cost(command, daemon.pids())
 
-    def empty_rpcs(self, callers: int) -> tuple[float, float]:
-        """The same of an empty RPC of a bare server."""
+    def empty_rpcs(self, callers: int) -> Cost:
+        """Of an empty RPC of a bare server."""
         command = {"do": "empty", "callers": callers, "calls": SINGLES, "address": self.empty_address}
-        return self._cost(command, [self.empty.pid])
+        return self._cost(command, {"server": [self.empty.pid]})
 
-    def _cost(self, command: dict[str, object], pids: Sequence[int]) -> tuple[float, float]:
-        pids = [*pids, self.callers[0].pid]
-        before = 0.0
+    def _cost(self, command: dict[str, object], servers: Mapping[str, Sequence[int]]) -> Cost:
+        pids = {"client": [self.callers[0].pid], **servers}
+        before: dict[str, float] = {}
 
-        def begin() -> None:
-            nonlocal before
-            before = sum(map(processor_seconds, pids))
+        def used() -> dict[str, float]:
+            return {name: sum(map(processor_seconds, some)) for name, some in pids.items()}
 
-        [answer] = _together(self.callers[:1], [command], begin)
-        used = sum(map(processor_seconds, pids)) - before
-        return used / SINGLES * 1e6, answer["median"] * 1e6
+        [answer] = _together(self.callers[:1], [command], lambda: before.update(used()))
+        processor = {name: (seconds - before[name]) / SINGLES * 1e6 for name, seconds in used().items()}
+        return Cost(processor, answer["median"] * 1e6)
 
     def _fresh(self, daemon: BenchedDaemon, number: int, versions: int) -> dict[str, object]:
         first = _FIRST_VERSION + self._used[daemon.address, number]

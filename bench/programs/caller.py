@@ -19,8 +19,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ clients: dict[str, Client] = {}
 channels: dict[str, grpc.Channel] = {}
 
 Calls = list[Callable[[], object]]
-AsyncCalls = list[Callable[[], Awaitable[object]]]
+AsyncCall = Callable[[], Awaitable[object]]
+AsyncCalls = list[AsyncCall]
 
 
 def item(bin_number: int, version: int) -> SigningItem:
@@ -84,7 +86,7 @@ def blocking(command: dict[str, Any]) -> Calls:
         clients[address] = Client(ClientSettings(address, identity))
     client = clients[address]
     prepared = batches(command) if command["do"] == "batches" else [[one] for one in singles(command)[0]]
-    return [lambda items=items: client.sign(items) for items in prepared]  # type: ignore[misc]
+    return [partial(client.sign, items) for items in prepared]
 
 
 def run_blocking(calls: Calls) -> tuple[float, list[float]]:
@@ -101,13 +103,13 @@ def run_blocking(calls: Calls) -> tuple[float, list[float]]:
 async def run_together(command: dict[str, Any]) -> tuple[float, list[float]]:
     callers, times = command["callers"], []
 
-    async def caller(calls: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    async def caller(calls: AsyncCalls) -> None:
         for call in calls:
             at = time.perf_counter()
             await call()
             times.append(time.perf_counter() - at)
 
-    async def measured(calls: list[AsyncCalls], first: Callable[[], Awaitable[object]]) -> float:
+    async def measured(calls: list[AsyncCalls], first: AsyncCall) -> float:
         await first()
         started()
         begun = time.perf_counter()
@@ -116,11 +118,11 @@ async def run_together(command: dict[str, Any]) -> tuple[float, list[float]]:
 
     if command["do"] == "empty":
         async with grpc.aio.secure_channel(command["address"], credentials()) as channel:
-            rpc = channel.unary_unary("/bench.Floor/Empty")
-            each = [lambda: rpc(b"", timeout=10)] * (command["calls"] // callers)
+            rpc: Callable[..., Awaitable[object]] = channel.unary_unary("/bench.Floor/Empty")
+            each: AsyncCalls = [lambda: rpc(b"", timeout=10)] * (command["calls"] // callers)
             return await measured([each] * callers, lambda: rpc(b"")), times
     async with AsyncClient(ClientSettings(command["address"], identity)) as client:
-        wanted = [[lambda one=one: client.sign([one]) for one in mine] for mine in singles(command)]  # type: ignore[misc]
+        wanted: list[AsyncCalls] = [[partial(client.sign, [one]) for one in mine] for mine in singles(command)]
         return await measured(wanted, client.check_health), times
 
 

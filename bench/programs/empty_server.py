@@ -24,7 +24,7 @@ async def empty(request: bytes, context: Any) -> bytes:
 
 async def serve() -> None:
     server = grpc.aio.server()
-    handlers = {"Empty": grpc.unary_unary_rpc_method_handler(empty)}
+    handlers: dict[str, Any] = {"Empty": grpc.unary_unary_rpc_method_handler(empty)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Floor", handlers),))
     credentials = grpc.ssl_server_credentials(
         [((tls / "server.key").read_bytes(), (tls / "server.crt").read_bytes())],

@@ -6,9 +6,10 @@
                                         (an empty line)
     — example.com/log/1f2e3d4c VnR6… (four bytes of the hash of the key, and the signature, in base64)
 
-Ed25519 is signature type 0x01, which every implementation knows. Keys of other kinds have no type of their own in
-signed-note: they use 0xff with the identifier ``wharfinger.x509-spki`` and the key as DER SubjectPublicKeyInfo, and
-only this program verifies them.
+Ed25519 is signature type 0x01, which every implementation knows. Keys of other kinds use the type 0xff with the
+identifier ``wharfinger.x509-spki`` and the key as DER SubjectPublicKeyInfo, and only this program verifies them.
+
+A note may carry signatures of others too, as witnesses add them: they are left alone.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ def read_checkpoint(note: bytes) -> Checkpoint:
     Raises:
         CheckpointError: it is not in the strict form that is written here.
     """
-    text, _, _ = _parts(note)
+    text, _ = _parts(note)
     lines = text.split("\n")
     try:
         origin, size, encoded = lines
@@ -127,13 +128,14 @@ class LogKey:
             CheckpointError: it is no checkpoint of this log, or its signature does not hold.
         """
         checkpoint = read_checkpoint(note)
-        _, name, signature = _parts(note)
-        if checkpoint.origin != self.origin or name != self.origin:
+        _, signatures = _parts(note)
+        if checkpoint.origin != self.origin:
             raise CheckpointError(f"This checkpoint is of the log '{checkpoint.origin}', and not of '{self.origin}'.")
-        if signature[:_HASH_BYTES_OF_KEY] != self._hash:
+        mine = [value for name, value in signatures if (name, value[:_HASH_BYTES_OF_KEY]) == (self.origin, self._hash)]
+        if len(mine) != 1:
             raise CheckpointError("This checkpoint was signed with another key.")
         try:
-            self._verify(signature[_HASH_BYTES_OF_KEY:], checkpoint)
+            self._verify(mine[0][_HASH_BYTES_OF_KEY:], checkpoint)
         except InvalidSignature as error:
             raise CheckpointError("The signature of this checkpoint does not hold.") from error
         return checkpoint
@@ -190,17 +192,24 @@ def parse_vkey(vkey: str) -> LogKey:
     return key
 
 
-def _parts(note: bytes) -> tuple[str, str, bytes]:
-    """Text, name and signature of a note with one signature."""
+def _parts(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """Text and signatures of a note, each by the name that it was made under."""
     try:
-        text, separator, last = note.decode("utf-8").partition("\n\n")
-        dash, name, encoded = last.removesuffix("\n").split(" ")
-        signature = base64.b64decode(encoded, validate=True)
+        text, separator, rest = note.decode("utf-8").partition("\n\n")
+        signatures = [_signature(line) for line in rest.removesuffix("\n").split("\n")]
     except (ValueError, binascii.Error) as error:
         raise CheckpointError(f"This is no signed note: {error}.") from error
-    if not separator or dash != _DASH or not last.endswith("\n") or len(signature) <= _HASH_BYTES_OF_KEY:
-        raise CheckpointError("This is no signed note of one signature.")
-    return text, name, signature
+    if not separator or not rest.endswith("\n"):
+        raise CheckpointError("This is no signed note: it does not end as it must.")
+    return text, signatures
+
+
+def _signature(line: str) -> tuple[str, bytes]:
+    dash, name, encoded = line.split(" ")
+    value = base64.b64decode(encoded, validate=True)
+    if dash != _DASH or not name or len(value) <= _HASH_BYTES_OF_KEY:
+        raise ValueError("a line of a signature is not one")
+    return name, value
 
 
 def _load(public_key: bytes) -> _PublicKey:

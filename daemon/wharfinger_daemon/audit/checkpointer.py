@@ -30,6 +30,9 @@ from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError, Wh
 
 log = structlog.get_logger()
 
+KEPT_CHECKPOINT = "audit-checkpoint"
+"""The file's name in the state directory."""
+
 _OVERDUE_SECONDS = 30.0
 _LONGEST_RETRY_SECONDS = 5.0
 
@@ -119,39 +122,52 @@ class KeptCheckpoint:
                 unfinished.unlink()
 
 
-async def require_consistent(audit_log: Log, keys: Sequence[LogKey], kept: KeptCheckpoint) -> None:
+async def require_consistent(audit_log: Log, keys: Sequence[LogKey], kept: KeptCheckpoint) -> Checkpoint | None:
     """For the start: refuses a log that is not what was signed.
 
     Args:
         keys: the log's, and those that it had before.
 
+    Returns:
+        The largest checkpoint that was signed; None before the first.
+
     Raises:
         StartupError: LOG_INVALID, with what to do.
     """
-    newest = await audit_log.checkpoint(None)
-    notes = [("the newest checkpoint in the database", None if newest is None else newest.note)]
-    notes.append((f"the checkpoint kept in {kept.path}", kept.read()))
-    size = await audit_log.size()
-    for source, note in notes:
-        if note is None:
-            continue
-        try:
-            stated = verify_with_any(keys, note)
-            if stated.size > size:
-                raise CheckpointError(f"it vouches for {stated.size} leaves, and the log has {size}")
-            if await audit_log.root(stated.size) != stated.root:
-                raise CheckpointError(f"its root is not that of the first {stated.size} leaves")
-        except (CheckpointError, CorruptStateError) as error:
-            raise StartupError(
-                f"The audit log is not what was signed: {source}: {error} Nothing will be signed. Run 'wharfinger "
-                "audit verify', find out who changed the database, and restore its newest copy. If only the log's key "
-                "is new, name the old one in audit.previous_vkeys.",
-                reason=Reason.LOG_INVALID,
-            ) from error
+    source = "the newest checkpoint in the database"
+    try:
+        newest = await audit_log.checkpoint(None)
+        in_database = await _require_root(audit_log, keys, None if newest is None else newest.note)
+        source = f"the checkpoint kept in {kept.path}"
+        outside = await _require_root(audit_log, keys, kept.read())
+        if outside is not None and (in_database is None or in_database.size < outside.size):
+            raise CheckpointError(f"It is of {outside.size} leaves, and the database has no checkpoint of as many.")
+    except (CheckpointError, CorruptStateError) as error:
+        raise StartupError(
+            f"The audit log is not what was signed: {source}: {error} Nothing will be signed. Run 'wharfinger audit "
+            "verify', find out who changed the database, and restore its newest copy. If only the log's key is new, "
+            "name the old one in audit.previous_vkeys.",
+            reason=Reason.LOG_INVALID,
+        ) from error
+    return in_database
+
+
+async def _require_root(audit_log: Log, keys: Sequence[LogKey], note: bytes | None) -> Checkpoint | None:
+    if note is None:
+        return None
+    stated, size = verify_with_any(keys, note), await audit_log.size()
+    if stated.size > size:
+        raise CheckpointError(f"It vouches for {stated.size} leaves, and the log has {size}.")
+    if await audit_log.root(stated.size) != stated.root:
+        raise CheckpointError(f"Its root is not that of the first {stated.size} leaves.")
+    return stated
 
 
 class Checkpointer:
     """One task. Call ``start`` first and ``close`` last.
+
+    It remembers what it signed last: a database from which that was taken, or in which it was changed, is found out
+    while the daemon runs, and nothing more is signed of it.
 
     Args:
         seconds: how often to look for news.
@@ -174,6 +190,9 @@ class Checkpointer:
         self._clock = clock
         self._seconds = seconds
         self._observer = observer
+        self._last: Checkpoint | None = None
+        self._outside: bytes | None = None
+        self._broken = False
         self._task: asyncio.Task[None] | None = None
         self._failing_since: float | None = None
         self._failure = ""
@@ -182,12 +201,19 @@ class Checkpointer:
     def problem(self) -> str | None:
         """Why checkpoints are overdue; None while they are not."""
         since = self._failing_since
+        if self._broken:
+            return self._failure
         if since is None or asyncio.get_running_loop().time() - since < _OVERDUE_SECONDS:
             return None
         return f"The audit log has had no checkpoint for {_OVERDUE_SECONDS:g} seconds: {self._failure}"
 
-    def start(self) -> None:
-        """Begins to look for news."""
+    def start(self, last: Checkpoint | None) -> None:
+        """Begins to look for news.
+
+        Args:
+            last: what was signed last, from ``require_consistent``.
+        """
+        self._last = last
         self._task = asyncio.create_task(self._run(), name="checkpointer")
 
     async def close(self) -> None:
@@ -197,7 +223,7 @@ class Checkpointer:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
-        with suppress(WharfingerError, OSError):
+        with suppress(WharfingerError, CheckpointError, OSError):
             await self.sign_news()
 
     async def sign_news(self) -> bool:
@@ -208,20 +234,37 @@ class Checkpointer:
             UnavailableError, OverloadedError: token or database do not answer now.
             OSError: the copy cannot be written. The checkpoint itself is kept.
         """
-        last = await self._log.checkpoint(None)
-        size = await self._log.size()
-        if size == (0 if last is None else last.checkpoint.size):
-            return False
+        newest, size = await self._log.checkpoint(None), await self._log.size()
+        self._require_remembered(newest, size)
+        grown = size > (0 if self._last is None else self._last.size)
+        if grown:
+            newest = await self._sign(size)
+        if newest is not None and newest.note != self._outside:
+            await asyncio.to_thread(self._kept.write, newest.note)
+            self._outside = newest.note
+        return grown
+
+    async def _sign(self, size: int) -> SignedCheckpoint:
         checkpoint = Checkpoint(self._key.origin, size, await self._log.root(size))
-        if last is not None:
-            await self._require_extended(last.checkpoint, checkpoint)
-        signature = await self._signer.sign(*self._key.to_sign(checkpoint))
-        signed = self._key.note(checkpoint, signature)
+        if self._last is not None:
+            await self._require_extended(self._last, checkpoint)
+        signed = self._key.note(checkpoint, await self._signer.sign(*self._key.to_sign(checkpoint)))
         now = self._clock.now()
         await self._log.add_checkpoint(signed, now)
-        await asyncio.to_thread(self._kept.write, signed.note)
+        self._last = checkpoint
         self._observer.checkpointed(size, now)
-        return True
+        return signed
+
+    def _require_remembered(self, newest: SignedCheckpoint | None, size: int) -> None:
+        if self._last is None and newest is None:
+            return
+        present = None if newest is None else newest.checkpoint
+        if present != self._last or (self._last is not None and size < self._last.size):
+            raise CorruptStateError(
+                "The audit log has lost what was signed of it last, or somebody else signs it. It was changed from "
+                "outside. Stop the daemon and run 'wharfinger audit verify'.",
+                reason=Reason.LOG_INVALID,
+            )
 
     async def _require_extended(self, last: Checkpoint, checkpoint: Checkpoint) -> None:
         try:
@@ -250,5 +293,6 @@ class Checkpointer:
         if self._failing_since is None:
             self._failing_since = asyncio.get_running_loop().time()
         self._failure = str(error)
+        self._broken = isinstance(error, CorruptStateError)
         foreseen = isinstance(error, WharfingerError | OSError)
         log.warning("no checkpoint was signed", error=str(error), exc_info=None if foreseen else error)

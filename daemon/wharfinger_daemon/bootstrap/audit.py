@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from wharfinger.audit.v1 import audit_pb2_grpc
 from wharfinger_daemon.audit.checkpoint import CheckpointError, LogKey, parse_vkey
-from wharfinger_daemon.audit.checkpointer import Checkpointer, KeptCheckpoint, require_consistent
+from wharfinger_daemon.audit.checkpointer import KEPT_CHECKPOINT, Checkpointer, KeptCheckpoint, require_consistent
 from wharfinger_daemon.bootstrap.signing import SigningJob
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import Settings
@@ -23,7 +23,6 @@ from wharfinger_daemon.telemetry import Metrics
 from wharfinger_hsm.group import TokenGroup
 
 AUDIT = "wharfinger.audit.v1.AuditService"
-KEPT_CHECKPOINT = "audit-checkpoint"
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ async def open_audit(
     """
     assert settings.hsm is not None  # The configuration demands it of a process that signs.
     log, kept = SqlAuditLog(database), KeptCheckpoint(settings.state_directory / KEPT_CHECKPOINT)
-    key = LogKey(await log.origin(), await _public_key(settings, signing.supervisor))
-    await require_consistent(log, [key, *_previous(settings)], kept)
+    key = _log_key(await log.origin(), await _public_key(settings, signing.supervisor))
+    last = await require_consistent(log, [key, *_previous(settings)], kept)
     checkpointer = Checkpointer(
         log,
         key,
@@ -55,7 +54,7 @@ async def open_audit(
         settings.audit.checkpoint_seconds,
         MetricsObserver(metrics),
     )
-    checkpointer.start()
+    checkpointer.start(last)
     stack.push_async_callback(checkpointer.close)
     return AuditJob(log, checkpointer)
 
@@ -77,6 +76,16 @@ async def _public_key(settings: Settings, token: TokenGroup) -> bytes:
             reason=Reason.KEY_MISMATCH,
         )
     return named.pop()
+
+
+def _log_key(origin: str, public_key: bytes) -> LogKey:
+    try:
+        return LogKey(origin, public_key)
+    except ValueError as error:
+        raise StartupError(
+            f"The audit log's key cannot sign checkpoints: {error}. Name another in audit.key_label.",
+            reason=Reason.KEY_MISMATCH,
+        ) from error
 
 
 def _previous(settings: Settings) -> list[LogKey]:

@@ -115,7 +115,7 @@ def _quorum(staged: Staged, state: QuorumState) -> Iterator[str]:
 def _witnesses() -> Iterator[str]:
     for _ in range(_WITNESSES):
         yield ""
-        yield f"{'Name:':6}{'_' * 28}  Signature: {'_' * 20}  Date: {'_' * 11}"
+        yield f"{'Name:':6}{'_' * 28}  Signature: {'_' * 20}  Date: {'_' * 10}"
 
 
 def _name(staged: Staged, keyid: str) -> str:

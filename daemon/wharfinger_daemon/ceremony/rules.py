@@ -131,13 +131,14 @@ def _require_distinct(keys: Iterable[Key]) -> None:
 def _require_separate(roles: Sequence[ListedRole], others: Iterable[ListedRole]) -> None:
     """An online key signs by itself whatever the daemon is asked for: where it counted as offline, nothing would be."""
     everywhere = [*roles, *others]
-    online = {public_value(key): role.name for role in everywhere if role.online for key in role.keys}
-    for role in everywhere:
-        for key in () if role.online else role.keys:
-            if public_value(key) in online:
+    for role in roles:
+        opposite = {public_value(key): one.name for one in everywhere if one.online != role.online for key in one.keys}
+        for key in role.keys:
+            if public_value(key) in opposite:
+                names = sorted([role.name, opposite[public_value(key)]])
                 raise invalid(
-                    f"The key {key.keyid} is to sign '{role.name}' offline and '{online[public_value(key)]}' online. "
-                    "Take another key for one of them."
+                    f"The key {key.keyid} is to sign both '{names[0]}' and '{names[1]}', of which one is signed "
+                    "offline and the other online. Take another key for one of them."
                 )
 
 

@@ -3,9 +3,9 @@
 The published metadata is the least that was signed. Versions above it may have been signed and lost with the ledger, so
 whoever rebuilds adds a margin, or floors that they know of, and versions go on above those.
 
-A new *epoch* lets versions start afresh below what was signed, which recovers from a fast-forward attack. Clients
-accept that only once they no longer accept what the old keys signed (TUF specification 5.3.11), so it takes a verified
-root that revokes every key which could sign timestamp and snapshot in the epoch before.
+A new *epoch* lets versions go on below what was signed, and above what is published, which recovers from a fast-forward
+attack. Clients accept that only once they no longer accept what the old keys signed (TUF specification 5.3.11), so it
+takes a verified root that revokes every key which could sign timestamp and snapshot in the epoch before.
 """
 
 from __future__ import annotations
@@ -68,19 +68,35 @@ class VerifiedPublication:
         return floors
 
 
-def starts_of_epoch(claimed: Mapping[str, ClaimedVersions], declared: Mapping[str, int]) -> dict[str, int]:
-    """Above which version each role goes on in a new epoch: the highest one signed, or where the operator says.
+def starts_of_epoch(
+    claimed: Mapping[str, ClaimedVersions], published: Mapping[str, int], declared: Mapping[str, int]
+) -> dict[str, int]:
+    """Above which version each role goes on in a new epoch: the published one, or a higher one that the operator names.
 
     Args:
         claimed: what was signed in the epoch before.
+        published: the versions that the store shows. Caches keep their files for ever, so none may get another content.
         declared: by pattern of roles such as ``bins-*``.
 
     Raises:
         InvalidRequestError: a pattern fits no role that was signed here, or a version is none.
+        RefusedError: EPOCH_REFUSED; a version is below the published one.
     """
-    signed = {role: taken.signed for role, taken in claimed.items() if taken.signed}
+    signed = sorted(role for role, taken in claimed.items() if taken.signed)
     _require_sensible(declared, 0, frozenset(signed))
-    return {role: _declared(declared, role) or highest for role, highest in sorted(signed.items())}
+    starts = {}
+    for role in signed:
+        least = published.get(role, 0)
+        start = _declared(declared, role) or least
+        if start < least:
+            raise RefusedError(
+                f"'{role}' cannot go on above version {start}: version {least} is published, and caches keep its file. "
+                f"Name {least} or more.",
+                reason=Reason.EPOCH_REFUSED,
+                role=role,
+            )
+        starts[role] = start
+    return starts
 
 
 def _unseen(role: str, signed: Signed, keyid: str) -> None:

@@ -8,9 +8,10 @@ from datetime import datetime
 from sqlalchemy import Connection, func, insert, select
 
 from wharfinger_daemon.audit import proofs
-from wharfinger_daemon.audit.checkpoint import Checkpoint, SignedCheckpoint, read_checkpoint
+from wharfinger_daemon.audit.checkpoint import Checkpoint, CheckpointError, SignedCheckpoint, read_checkpoint
 from wharfinger_daemon.audit.leaf import Act, Leaf
 from wharfinger_daemon.clock import Clock
+from wharfinger_daemon.errors import CorruptStateError, Reason
 from wharfinger_daemon.storage.audit_tree import subtree_hash
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal, JournalTransaction
@@ -98,7 +99,7 @@ class SqlAuditLog:
 
         def work(connection: Connection) -> SignedCheckpoint | None:
             note = connection.execute(query).scalar_one_or_none()
-            return None if note is None else SignedCheckpoint(read_checkpoint(note), note)
+            return None if note is None else _signed(note)
 
         return await self._database.run(work)
 
@@ -111,6 +112,19 @@ class SqlAuditLog:
             connection.execute(insert(audit_checkpoints), row)
 
         await self._database.run(work)
+
+
+def _signed(note: object) -> SignedCheckpoint:
+    # SQLite lets whoever writes put text where bytes should be.
+    content = note if isinstance(note, bytes) else str(note).encode("utf-8", errors="replace")
+    try:
+        return SignedCheckpoint(read_checkpoint(content), content)
+    except CheckpointError as error:
+        raise CorruptStateError(
+            f"The database has a checkpoint that is none: {error} It was changed from outside. Run 'wharfinger audit "
+            "verify'.",
+            reason=Reason.LOG_INVALID,
+        ) from error
 
 
 def _size(connection: Connection) -> int:

@@ -100,7 +100,7 @@ class AuditReading:
             highest.group_by(entries.repository, entries.epoch, entries.role)
         ):
             floor = floors.get((repository, epoch, role), 0)
-            if floor < version:
+            if not isinstance(floor, int) or not isinstance(version, int) or floor < version:
                 findings.add(
                     f"floor of '{role}' in epoch {epoch} of {repository[:8]}…",
                     f"it is {floor}, and version {version} was signed: lower ones could be signed again",

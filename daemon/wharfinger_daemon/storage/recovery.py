@@ -69,10 +69,12 @@ def open_epoch(
         .values(version=bindparam("start"))
     )
     connection.execute(lowered, [{"of_role": role, "start": version} for role, version in starts.items()])
-    # What they tell of is of the epoch before; without them the next publication is the first of the new one.
-    mine = select(publications.c.id).where(publications.c.repository == epoch.repository)
-    connection.execute(delete(publication_bins).where(publication_bins.c.publication_id.in_(mine)))
-    connection.execute(delete(publications).where(publications.c.repository == epoch.repository))
+    # What was prepared in the epoch before is forgotten; what it was to show is in the rows, and published next.
+    prepared = select(publications.c.id).where(
+        publications.c.repository == epoch.repository, publications.c.state == "prepared"
+    )
+    connection.execute(delete(publication_bins).where(publication_bins.c.publication_id.in_(prepared)))
+    connection.execute(delete(publications).where(publications.c.id.in_(prepared)))
     told = " ".join(f"{role}={version}" for role, version in sorted(starts.items()))
     details: Details = {
         "repository": epoch.repository,

@@ -201,3 +201,11 @@ class Rehearsal:
         assert client.get_targetinfo(TARGET) is not None
         trusted: Metadata[Root] = Metadata.from_file(str(self.folder / cache / "root.json"))
         return trusted.signed.version
+
+
+def refused(result: Result, *told: str) -> None:
+    """The command could not run, said why, and did not trip over itself."""
+    assert 2 == result.exit_code, result.output
+    assert "Traceback" not in result.stderr
+    for text in told:
+        assert text in result.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from wharfinger_daemon import config
-from wharfinger_daemon.audit.checkpoint import CheckpointError, LogKey, parse_vkey, read_checkpoint
+from wharfinger_daemon.audit.checkpoint import CheckpointError, LogKey, parse_vkey, read_checkpoint, verify_with_any
+from wharfinger_daemon.audit.checkpointer import KEPT_CHECKPOINT
 from wharfinger_daemon.audit.verification import Findings, Progress, StatedRoot, verify_log
 from wharfinger_daemon.cli.audit.exporting import Exported
 from wharfinger_daemon.cli.program import (
@@ -31,13 +32,13 @@ from wharfinger_daemon.storage.audit_reading import AuditReading, read_audit
 class _Vouching:
     """Checkpoints, each with its signature checked if there is a key."""
 
-    key: LogKey | None
+    keys: Sequence[LogKey]
     findings: Findings
 
     def stated(self, source: str, note: bytes) -> Iterator[StatedRoot]:
         """What a note vouches for; nothing, and a problem, if it cannot be relied on."""
         try:
-            checkpoint = read_checkpoint(note) if self.key is None else self.key.verify(note)
+            checkpoint = verify_with_any(self.keys, note) if self.keys else read_checkpoint(note)
         except CheckpointError as error:
             self.findings.add(source, str(error))
             return
@@ -52,7 +53,12 @@ class _Vouching:
     multiple=True,
     help="A checkpoint that you have kept: the log must still begin with what it vouches for. May be repeated.",
 )
-@click.option("--vkey", help="The log's verifier key, as 'audit show --vkey' prints it. Keep it where the log is not.")
+@click.option(
+    "--vkey",
+    "vkeys",
+    multiple=True,
+    help="The log's verifier key, as 'audit show --vkey' prints it. Keep it where the log is not. May be repeated.",
+)
 @click.option(
     "--export",
     "exported",
@@ -62,7 +68,11 @@ class _Vouching:
 @config_option
 @json_option
 def verify(
-    kept: tuple[Path, ...], vkey: str | None, exported: Path | None, config_path: Path | None, as_json: bool
+    kept: tuple[Path, ...],
+    vkeys: tuple[str, ...],
+    exported: Path | None,
+    config_path: Path | None,
+    as_json: bool,
 ) -> None:
     """Check the whole audit log, and the ledger against it. Ends with status 1 if anything was changed.
 
@@ -71,21 +81,25 @@ def verify(
     can write the database could have made others.
     """
     try:
-        key = None if vkey is None else parse_vkey(vkey)
+        keys = [parse_vkey(vkey) for vkey in vkeys]
     except CheckpointError as error:
         raise click.BadParameter(str(error), param_hint="--vkey") from error
     early = Findings()
-    vouching = _Vouching(key, early)
+    vouching = _Vouching(keys, early)
     roots = [root for path in kept for root in vouching.stated(f"checkpoint file {path}", path.read_bytes())]
     with _progress(as_json) as told:
         if exported is None:
             settings = config.load(configuration_file(config_path))
+            outside = settings.state_directory / KEPT_CHECKPOINT
+            if outside.exists():
+                roots += vouching.stated(f"checkpoint file {outside}", outside.read_bytes())
             with read_audit(settings.database.url) as reading:
                 findings = _of_database(reading, vouching, roots, told)
         else:
             findings = _of_export(Exported(exported, []), vouching, roots, told)
     findings.problems[:0] = early.problems
-    _report(findings, key, as_json)
+    covered = max((root.size for root in roots if root.size <= findings.size), default=0)
+    _report(findings, covered, bool(keys), as_json)
     if findings.problems:
         sys.exit(EXIT_FOUND_SOMETHING)
 
@@ -111,23 +125,25 @@ def _of_export(exported: Exported, vouching: _Vouching, roots: list[StatedRoot],
     return verify_log(exported.leaves(), roots, told=told)
 
 
-def _report(findings: Findings, key: LogKey | None, as_json: bool) -> None:
+def _report(findings: Findings, covered: int, with_keys: bool, as_json: bool) -> None:
     if as_json:
         problems = [{"place": problem.place, "what": problem.what} for problem in findings.problems]
         print_json(
             {
                 "leaves": findings.size,
                 "root": findings.root.hex(),
-                "signatures_verified": key is not None,
+                "covered": covered,
+                "signatures_verified": with_keys,
                 "problems": problems,
             }
         )
         return
     for problem in findings.problems:
         click.echo(harmless(f"{problem.place}: {problem.what}"))
-    signatures = "" if key is not None else " The signatures of checkpoints were not checked: name --vkey."
+    signatures = "" if with_keys else " The signatures of checkpoints were not checked: name --vkey."
     outcome = f"{len(findings.problems)} problems" if findings.problems else "nothing was changed"
-    click.echo(f"{findings.size} leaves: {outcome}.{signatures}", err=True)
+    vouched = f"checkpoints vouch for {covered} of them" if covered else "no checkpoint vouches for any of them"
+    click.echo(f"{findings.size} leaves: {outcome}; {vouched}.{signatures}", err=True)
 
 
 @contextmanager

@@ -11,9 +11,11 @@ import click
 from wharfinger_daemon.cli.ledger.opening import opened_ledger, versions_by_role
 from wharfinger_daemon.cli.program import EXIT_COULD_NOT_RUN, config_option, json_option, print_json
 from wharfinger_daemon.clock import SystemClock
+from wharfinger_daemon.metadata.published import published_versions
 from wharfinger_daemon.signing.ledger import Epoch
 from wharfinger_daemon.signing.recovery import require_revoked, starts_of_epoch
 from wharfinger_daemon.storage.journal import Journal
+from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.recovery import newest_epoch
 from wharfinger_daemon.storage.recovery import open_epoch as write_epoch
 
@@ -26,7 +28,7 @@ from wharfinger_daemon.storage.recovery import open_epoch as write_epoch
     metavar="ROLE=VERSION",
     multiple=True,
     callback=versions_by_role,
-    help="Above which version a role goes on, such as timestamp=1200. By default above the highest one signed.",
+    help="Above which version a role goes on, such as timestamp=1200. By default above the published one.",
 )
 @click.option("--confirm", metavar="NAME", help="The repository's name again, instead of typing it.")
 @config_option
@@ -34,18 +36,19 @@ from wharfinger_daemon.storage.recovery import open_epoch as write_epoch
 def open_epoch(
     repository: str, declared: dict[str, int], confirm: str | None, config_path: Path | None, as_json: bool
 ) -> None:
-    """Let the versions of REPOSITORY start afresh, to recover from a fast-forward attack.
+    """Let the versions of REPOSITORY go on above the published ones, to recover from a fast-forward attack.
 
     Somebody who could sign may have used versions up, so far that honest ones cannot follow. Clients accept lower ones
     only once a root has revoked every key that could sign timestamp and snapshot: stop the daemon, import such a root
-    with --local, open the epoch, and start the daemon, which then publishes everything anew.
+    with --local --revoke, open the epoch, and start the daemon, which then publishes everything anew.
     """
     with opened_ledger(config_path, repository) as opened:
         identity = opened.repository.root_sha256
         epoch, opened_with = opened.database.run_blocking(lambda connection: newest_epoch(connection, identity))
         trusted = asyncio.run(opened.trusted())
         require_revoked(trusted.verified.roots, opened_with)
-        starts = starts_of_epoch(opened.claimed(epoch), declared)
+        published = asyncio.run(published_versions(MetadataDirectory(opened.repository.metadata_directory)))
+        starts = starts_of_epoch(opened.claimed(epoch), published, declared)
         following = Epoch(epoch.repository, epoch.number + 1)
         _confirm(repository, following.number, confirm)
         root_version, now = trusted.verified.root.version, SystemClock().now()

@@ -59,17 +59,20 @@ async def test_floors_are_above_what_is_published_by_the_margin_and_by_what_the_
     assert {"targets", "bins"}.isdisjoint(floors), "they are signed elsewhere"
 
 
-def test_epoch_goes_on_above_what_was_signed_or_lower_where_the_operator_says():
+def test_epoch_goes_on_above_what_is_published_or_higher_where_the_operator_says():
     claimed = {
         "timestamp": ClaimedVersions(900, 0),
         "snapshot": ClaimedVersions(800, 700),
         "bins-0": ClaimedVersions(4, 4),
         "targets": ClaimedVersions(0, 1),
     }
-    starts = starts_of_epoch(claimed, {"timestamp": 12, "bins-*": 2})
-    assert {"timestamp": 12, "snapshot": 800, "bins-0": 2} == starts
+    published = {"timestamp": 12, "snapshot": 9, "targets": 1}
+    assert {"timestamp": 15, "snapshot": 9, "bins-0": 0} == starts_of_epoch(claimed, published, {"timestamp": 15})
     with pytest.raises(InvalidRequestError):
-        starts_of_epoch(claimed, {"targets": 1})
+        starts_of_epoch(claimed, published, {"targets": 1})
+    with pytest.raises(RefusedError, match="version 12 is published") as caught:
+        starts_of_epoch(claimed, published, {"timestamp": 11})
+    assert Reason.EPOCH_REFUSED == caught.value.reason
 
 
 @pytest.mark.parametrize(
