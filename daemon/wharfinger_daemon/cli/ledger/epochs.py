@@ -45,7 +45,7 @@ def open_epoch(
     with opened_ledger(config_path, repository) as opened:
         identity = opened.repository.root_sha256
         epoch, opened_with = opened.database.run_blocking(lambda connection: newest_epoch(connection, identity))
-        trusted = asyncio.run(opened.trusted())
+        trusted = asyncio.run(opened.trusted(staged=True))
         require_revoked(trusted.verified.roots, opened_with)
         published = asyncio.run(published_versions(MetadataDirectory(opened.repository.metadata_directory)))
         starts = starts_of_epoch(opened.claimed(epoch), published, declared)

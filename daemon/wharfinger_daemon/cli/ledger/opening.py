@@ -17,6 +17,7 @@ from wharfinger_daemon.cli.program import configuration_file
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.config import RepositorySettings, Settings
 from wharfinger_daemon.errors import InvalidRequestError, Reason
+from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.signing.holdings import claimed_versions
 from wharfinger_daemon.signing.ledger import Epoch
 from wharfinger_daemon.signing.model import ClaimedVersions
@@ -36,15 +37,19 @@ class OpenedLedger:
     repository: RepositorySettings
     database: Database
 
-    async def trusted(self) -> TrustedRepository:
+    async def trusted(self, *, staged: bool = False) -> TrustedRepository:
         """The repository, verified from its pinned root.
+
+        Args:
+            staged: with what an import has staged for the next start.
 
         Raises:
             StartupError: it does not verify.
         """
         one = self.repository
         store = MetadataDirectory(one.metadata_directory)
-        return await load_trusted_repository(one.name, one.root_sha256, store, SystemClock())
+        source = await including_staged(store) if staged else store
+        return await load_trusted_repository(one.name, one.root_sha256, source, SystemClock())
 
     async def published(self, told: Progress, *seen: Seen) -> VerifiedPublication:
         """All that is published, verified.
