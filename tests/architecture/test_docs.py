@@ -16,6 +16,8 @@ import click
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 
+from wharfinger.audit.v1 import audit_pb2
+from wharfinger.keys.v1 import keys_pb2
 from wharfinger.metadata.v1 import metadata_pb2
 from wharfinger.scan.v1 import scan_pb2
 from wharfinger.signing.v1 import signing_pb2
@@ -29,7 +31,13 @@ from wharfinger_daemon.telemetry import Metrics
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
-PROTOS: tuple[FileDescriptor, ...] = (signing_pb2.DESCRIPTOR, metadata_pb2.DESCRIPTOR, scan_pb2.DESCRIPTOR)
+PROTOS: tuple[FileDescriptor, ...] = (
+    signing_pb2.DESCRIPTOR,
+    keys_pb2.DESCRIPTOR,
+    audit_pb2.DESCRIPTOR,
+    metadata_pb2.DESCRIPTOR,
+    scan_pb2.DESCRIPTOR,
+)
 STAGES = ("install", "import", "startup")
 
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -94,6 +94,7 @@ class Rehearsal:
         *,
         threshold: int = 2,
         targets: Sequence[str] = TARGETS_KEYS,
+        targets_threshold: int | None = None,
         online: Sequence[str] = ("online-1",),
         also: Sequence[str] = (),
         head: str = "lifetime_days = 365",
@@ -104,7 +105,7 @@ class Rehearsal:
         threshold = {threshold}
         [targets]
         keys = {json.dumps(list(targets))}
-        threshold = {len(targets)}
+        threshold = {targets_threshold or len(targets)}
         [snapshot]
         keys = {json.dumps(list(online))}
         [timestamp]
@@ -112,8 +113,10 @@ class Rehearsal:
         """
         return self.text("root", [*dict.fromkeys([*root, *targets, *online, *also])], roles, head)
 
-    def targets_text(self, bins: Sequence[str] = BINS_KEYS, *, also: Sequence[str] = TARGETS_KEYS) -> str:
-        roles = f"[bins]\nkeys = {json.dumps(list(bins))}\nthreshold = {len(bins)}"
+    def targets_text(
+        self, bins: Sequence[str] = BINS_KEYS, *, threshold: int | None = None, also: Sequence[str] = TARGETS_KEYS
+    ) -> str:
+        roles = f"[bins]\nkeys = {json.dumps(list(bins))}\nthreshold = {threshold or len(bins)}"
         return self.text("targets", [*bins, *also], roles)
 
     def bins_text(self, online: Sequence[str] = ("online-1",), *, also: Sequence[str] = BINS_KEYS) -> str:

@@ -93,6 +93,27 @@ def test_online_key_is_changed_with_an_overlap(published: Rehearsal) -> None:
         published.judge()
 
 
+def test_keys_of_targets_and_bins_are_replaced_with_an_overlap(published: Rehearsal) -> None:
+    """Their delegators list old and new keys for a time, so that clients verify at each step, whatever they have."""
+    for name in ("heidi", "ivan", "judy", "kim"):
+        published.make_key(name)
+
+    def step(kind: str, text: str, *signers: str) -> None:
+        folder = published.hold(kind, text, *signers)
+        published.go_online()
+        published.judge()
+        published.judge(f"a new client after {folder.name}")
+
+    both = (*TARGETS_KEYS, "heidi", "ivan")
+    step("root", published.root_text(targets=both, targets_threshold=2), "alice", "bob")
+    both = (*BINS_KEYS, "judy", "kim")
+    step("targets", published.targets_text(both, threshold=2, also=("heidi", "ivan")), "heidi", "ivan")
+    step("root", published.root_text(targets=("heidi", "ivan")), "alice", "bob")
+    step("bins", published.bins_text(also=("judy", "kim")), "judy", "kim")
+    step("targets", published.targets_text(("judy", "kim"), also=("heidi", "ivan")), "heidi", "ivan")
+    assert 3 == published.judge()
+
+
 def test_recovery_from_a_compromise_as_pep_458_lists_it(published: Rehearsal) -> None:
     """Keys of timestamp, snapshot, targets and bins are revoked; what the attacker holds is worth nothing then."""
     for name in ("online-2", "heidi", "ivan", "judy", "kim"):

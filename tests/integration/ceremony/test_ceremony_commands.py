@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.integration.ceremony.rehearsal import Rehearsal, refused
 from tests.support.daemon_process import run_cli
-from wharfinger_daemon.clock import SystemClock
+from wharfinger_daemon.clock import FixedClock, SystemClock
 from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.signing.trust import load_trusted_repository
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
@@ -150,7 +151,24 @@ def test_ceremony_file_that_is_too_large_is_refused(rehearsal: Rehearsal) -> Non
 
 def test_files_that_cannot_be_read_are_named(rehearsal: Rehearsal, tmp_path: Path) -> None:
     rehearsal.hold_first()
-    os.unlink(rehearsal.metadata / "1.bins.json")
+    (rehearsal.metadata / "1.bins.json").unlink()
     (rehearsal.metadata / "1.bins.json").symlink_to(tmp_path / "nowhere")
     file = rehearsal.write(rehearsal.root_text())
     refused(rehearsal.run("root", "stage", file, "--output", rehearsal.folder / "x"), "1.bins.json is a link")
+
+
+def test_staged_metadata_that_expired_meanwhile_is_not_signed(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder was carried around for too long."""
+    folder = rehearsal.stage("root", rehearsal.root_text(head="lifetime_days = 1"))
+    rehearsal.sign(folder, "alice", "bob")
+    clock = FixedClock(SystemClock().now() + timedelta(days=2))
+    for module in ("signing", "status", "publishing"):
+        monkeypatch.setattr(f"wharfinger_daemon.cli.ceremony.{module}.SystemClock", lambda: clock)
+    refused(rehearsal.try_to_sign(folder, rehearsal.uri("carol")), "would have expired")
+    refused(rehearsal.publish(folder), "would have expired")
+    result = rehearsal.run("root", "status", folder)
+    assert 1 == result.exit_code
+    assert "PROBLEM: it has expired" in result.stdout
+    assert json.loads(rehearsal.run("root", "status", folder, "--json").stdout)["expired"]

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_private_key,
 )
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, Key, SecretsHandler, Signature, Signer
 
 from tests.integration.ceremony.rehearsal import Rehearsal, refused
 from wharfinger_hsm.model import KeyAlgorithm
@@ -248,3 +249,30 @@ def test_signer_of_unknown_or_unfit_scheme_is_refused(rehearsal: Rehearsal, uri:
 def test_cloud_signer_whose_library_is_missing_says_so(rehearsal: Rehearsal) -> None:
     folder = rehearsal.stage("root", rehearsal.root_text())
     refused(rehearsal.try_to_sign(folder, "awskms:alias/key", "--key", "alice"), "The signer of awskms: failed")
+
+
+class _AskingSigner(Signer):
+    """A signer of somebody else, which asks for a secret and then fails, quoting it."""
+
+    @property
+    def public_key(self) -> Key:
+        raise NotImplementedError
+
+    @classmethod
+    def from_priv_key_uri(
+        cls, priv_key_uri: str, public_key: Key, secrets_handler: SecretsHandler | None = None
+    ) -> _AskingSigner:
+        assert secrets_handler is not None
+        raise ValueError(f"{secrets_handler('token')} is wrong")
+
+    def sign(self, payload: bytes) -> Signature:
+        raise NotImplementedError
+
+
+def test_signer_that_was_told_a_secret_is_not_quoted(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "asking", _AskingSigner)
+    monkeypatch.setattr(getpass, "getpass", lambda prompt: "hush-hush")
+    folder = rehearsal.stage("root", rehearsal.root_text())
+    result = rehearsal.try_to_sign(folder, "asking:me", "--key", "alice")
+    refused(result, "The signer of asking: failed (ValueError).")
+    assert "hush-hush" not in result.output

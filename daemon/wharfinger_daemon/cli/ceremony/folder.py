@@ -145,10 +145,13 @@ def _read(folder: Path, name: str) -> bytes:
         raise invalid(f"{path} is a link, or beneath one. Replace it by the file itself.") from error
     except OSError as error:
         raise invalid(f"{path} cannot be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise invalid(f"{path} is no file.")
-        content = file.read(_MOST_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(_MOST_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > _MOST_BYTES:
         raise invalid(f"{path} is larger than {_MOST_BYTES} bytes, and no file of a ceremony is.")
     return content
