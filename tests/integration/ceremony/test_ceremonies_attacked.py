@@ -189,8 +189,8 @@ def test_chain_that_was_changed_in_the_folder_is_noticed(held: Rehearsal) -> Non
 def test_folder_of_another_repository_is_noticed_by_who_knows_the_root(held: Rehearsal) -> None:
     """Whoever carries the folder can change all of it together, but not the digest that the signer knows."""
     folder = held.stage("root", held.root_text())
-    refused(held.try_to_sign(folder, held.uri("alice"), "--root-sha256", "0" * 64), "The trusted root of this folder")
-    held.require_done(held.try_to_sign(folder, held.uri("alice"), "--root-sha256", held.sha256("1.root.json")))
+    refused(held.try_to_sign(folder, held.uri("alice"), "--trusted-root", "0" * 64), "The trusted root of this folder")
+    held.require_done(held.try_to_sign(folder, held.uri("alice"), "--trusted-root", held.sha256("1.root.json")))
 
 
 def test_wrong_digest_is_not_confirmed(held: Rehearsal) -> None:

@@ -68,7 +68,7 @@ def test_staging_tells_people_what_would_be_signed(rehearsal: Rehearsal) -> None
         "This is the first version.",
         "WARNING: One key alone can sign 'root'.",
         " ".join(digest[start : start + 8] for start in range(0, 64, 8)),
-        "root 1 wants 1 signatures of 1 keys.",
+        "root 1 wants 1 of 1: 0 signed, 1 more needed.",
     ):
         assert told in result.stdout
 

@@ -14,7 +14,7 @@ from wharfinger_daemon.cli.ceremony.folder import read_staged_files
 folder_argument = click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 trusted_root_option = click.option(
-    "--root-sha256",
+    "--trusted-root",
     metavar="HEX",
     help="The SHA-256 of 1.root.json, as you know it: refuse a folder that trusts another root.",
 )
@@ -27,13 +27,13 @@ def kind_of_command() -> Kind:
     return Kind(parent.command.name or "")
 
 
-def open_staged(folder: Path, root_sha256: str | None) -> Staged:
+def open_staged(folder: Path, trusted_root: str | None) -> Staged:
     """Verifies a folder anew.
 
     Raises:
         InvalidRequestError: CEREMONY_INVALID; also when it is of another kind than the command.
     """
-    staged = read_staged(read_staged_files(folder), root_sha256)
+    staged = read_staged(read_staged_files(folder), trusted_root)
     require_kind(staged.kind)
     return staged
 

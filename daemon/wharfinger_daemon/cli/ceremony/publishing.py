@@ -27,12 +27,12 @@ from wharfinger_daemon.clock import SystemClock
 )
 @trusted_root_option
 @json_option
-def publish_staged(folder: Path, output: Path, root_sha256: str | None, as_json: bool) -> None:
+def publish_staged(folder: Path, output: Path, trusted_root: str | None, as_json: bool) -> None:
     """Put the signed metadata together from the staged FOLDER, with a record to print.
 
     Everything is verified anew. Refused while a threshold is missing.
     """
-    staged = open_staged(folder, root_sha256)
+    staged = open_staged(folder, trusted_root)
     now = SystemClock().now()
     require_signable(staged.kind, staged.signed, staged.chain, staged.quorums, now)
     collected = collect(staged, read_signature_files(folder))

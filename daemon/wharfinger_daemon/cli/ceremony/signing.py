@@ -47,7 +47,7 @@ _TYPED_DIGITS = 8
 @trusted_root_option
 @json_option
 def sign_staged(
-    folder: Path, uri: str, name: str | None, yes_digest: str | None, root_sha256: str | None, as_json: bool
+    folder: Path, uri: str, name: str | None, yes_digest: str | None, trusted_root: str | None, as_json: bool
 ) -> None:
     """Add one signature to the staged FOLDER.
 
@@ -55,7 +55,7 @@ def sign_staged(
     that was announced, then type its first digits. Each signature is a file of its own: copy the files of several
     folders together to merge them.
     """
-    staged = open_staged(folder, root_sha256)
+    staged = open_staged(folder, trusted_root)
     now = SystemClock().now()
     require_signable(staged.kind, staged.signed, staged.chain, staged.quorums, now)
     collected = collect(staged, read_signature_files(folder))

@@ -9,12 +9,12 @@ import click
 from wharfinger_daemon.ceremony.chain import Chain, verify_chain
 from wharfinger_daemon.ceremony.draft import make_draft
 from wharfinger_daemon.ceremony.rules import require_signable, require_sound
-from wharfinger_daemon.ceremony.signatures import collect
+from wharfinger_daemon.ceremony.signatures import collect, states
 from wharfinger_daemon.ceremony.staging import read_staged, stage
 from wharfinger_daemon.cli.ceremony.ceremony_file import read_ceremony_file
 from wharfinger_daemon.cli.ceremony.folder import create_folder, read_metadata_files, read_staged_files
 from wharfinger_daemon.cli.ceremony.opening import require_kind
-from wharfinger_daemon.cli.ceremony.telling import staged_as_json, tell, tell_staged
+from wharfinger_daemon.cli.ceremony.telling import staged_as_json, tell, tell_staged, tell_states
 from wharfinger_daemon.cli.program import json_option, print_json
 from wharfinger_daemon.clock import SystemClock
 
@@ -44,10 +44,10 @@ def stage_metadata(ceremony: Path, output: Path, as_json: bool) -> None:
     create_folder(output, stage(draft, file.root_sha256, file.plan.file_sha256))
     # What is told is what lies there, and not what was meant to.
     staged = read_staged(read_staged_files(output), file.root_sha256)
+    nothing = collect(staged, {})
     if as_json:
-        print_json({**staged_as_json(staged, collect(staged, {}), now), "folder": str(output)})
+        print_json({**staged_as_json(staged, nothing, now), "folder": str(output)})
         return
     tell_staged(staged, now)
-    for quorum in staged.quorums:
-        tell([f"{quorum.by} wants {quorum.threshold} signatures of {len(quorum.keys)} keys."])
+    tell_states(staged, states(staged, nothing))
     tell([f"Staged in {output}. Write the digest down, and carry the folder to the signers."])

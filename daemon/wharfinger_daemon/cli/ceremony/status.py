@@ -19,9 +19,9 @@ from wharfinger_daemon.clock import SystemClock
 @folder_argument
 @trusted_root_option
 @json_option
-def show_status(folder: Path, root_sha256: str | None, as_json: bool) -> None:
+def show_status(folder: Path, trusted_root: str | None, as_json: bool) -> None:
     """Show who has signed the staged FOLDER, and who is missing. Ends with status 1 while it cannot be published."""
-    staged = open_staged(folder, root_sha256)
+    staged = open_staged(folder, trusted_root)
     now = SystemClock().now()
     collected = collect(staged, read_signature_files(folder))
     found = states(staged, collected)
