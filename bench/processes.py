@@ -128,7 +128,9 @@ def daemon(
 
 def caller(home: Path) -> contextlib.AbstractContextManager[Program]:
     """A process with the real client."""
-    return running([PYTHON, str(PROGRAMS / "caller.py"), str(home / "tls")])
+    # Or gRPC tells of every daemon that ends.
+    quiet = dict(os.environ) | {"GRPC_VERBOSITY": "NONE"}
+    return running([PYTHON, str(PROGRAMS / "caller.py"), str(home / "tls")], quiet)
 
 
 def direct(home: Path) -> contextlib.AbstractContextManager[Program]:

@@ -26,6 +26,7 @@ def run(rounds: int) -> Report:
     with tempfile.TemporaryDirectory(prefix="wharfinger-bench-") as folder, contextlib.ExitStack() as stack:
         stage = Stage(Path(folder), stack)
         batches, aims = _batches(stage, rounds)
+        stage.leave_one_worker()
         requests = single_requests.measure(stage, rounds)
     return Report([batches, *requests.tables], [*aims, *requests.aims])
 

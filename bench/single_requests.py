@@ -1,10 +1,11 @@
-"""Single ``Sign`` calls: what one costs, and how long one takes, against what no such call can do without."""
+"""What a ``Sign`` costs the processor, alone and in a batch, and how long a single one takes, against what no such call
+can do without."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.stage import SINGLES, Cost, Stage
+from bench.stage import BATCH, SINGLES, Cost, Stage
 from bench.table import Aim, Costs, Report
 
 TOGETHER = 32
@@ -44,6 +45,7 @@ def measure(stage: Stage, rounds: int) -> Report:
         least.time("", stage.direct.ask(count=SINGLES), SINGLES)
         least.time("paused ", stage.direct.ask(count=PAUSED, pause=PAUSE_SECONDS), PAUSED)
         least.time("", stage.durable.ask(count=DURABLE_WRITES), 1)
+        least.cost("batch", 1, stage.batch_cost())
         for callers in (1, TOGETHER):
             least.cost("rpc", callers, stage.empty_rpcs(callers))
             least.cost("sign", callers, stage.singles(callers))
@@ -54,7 +56,14 @@ def measure(stage: Stage, rounds: int) -> Report:
     ]
     latency = _latency(least)
     aims.append(Aim("median time of a single Sign, one caller", latency.ratio(OURS), _MOST, at_least=False))
-    return Report([*tables, latency], aims)
+    return Report([_in_batches(least), *tables, latency], aims)
+
+
+def _in_batches(least: _Least) -> Costs:
+    ours = least.costs["batch", 1]
+    parts = {SIGNATURE: least.times["signing_cpu"], VERIFICATION: least.times["verifying_cpu"]}
+    title = f"Processor time of a signature in batches of {BATCH}"
+    return Costs(title, parts, {"wharfinger, each item of a batch": ours.total}, [_by_process(ours)])
 
 
 def _processor_time(least: _Least, callers: int) -> Costs:
@@ -64,16 +73,16 @@ def _processor_time(least: _Least, callers: int) -> Costs:
         SIGNATURE: times["signing_cpu"],
         VERIFICATION: times["verifying_cpu"],
     }
-    split = ", ".join(f"{name} {part:.0f}" for name, part in ours.processor.items())
-    notes = [
-        f"ours, by process: {split} µs",
-        "a signature and a verification are measured in a loop; after "
-        f"{PAUSE_SECONDS * 1000:g} ms of sleep, with cold caches, they take {times['paused signing_cpu']:.0f} and "
-        f"{times['paused verifying_cpu']:.0f} µs",
-    ]
-    return Costs(
-        f"Processor time of one Sign, all processes together, {_many(callers)}", parts, {OURS: ours.total}, notes
+    cold = (
+        f"signature and verification are measured in a loop; after {PAUSE_SECONDS * 1000:g} ms of sleep, with cold "
+        f"caches: {times['paused signing_cpu']:.0f} and {times['paused verifying_cpu']:.0f} µs"
     )
+    title = f"Processor time of a single Sign, {_many(callers)}"
+    return Costs(title, parts, {OURS: ours.total}, [_by_process(ours), cold])
+
+
+def _by_process(cost: Cost) -> str:
+    return "by process: " + ", ".join(f"{name} {part:.0f}" for name, part in cost.processor.items()) + " µs"
 
 
 def _latency(least: _Least) -> Costs:
@@ -85,7 +94,7 @@ def _latency(least: _Least) -> Costs:
         WRITE: times["commit"],
     }
     notes = [f"an append and fdatasync on the same file system: {times['append']:.0f} µs"]
-    return Costs("Median time of one Sign, one caller", parts, {OURS: least.medians["sign", 1]}, notes)
+    return Costs("Median time of a single Sign, one caller", parts, {OURS: least.medians["sign", 1]}, notes)
 
 
 def _many(callers: int) -> str:

@@ -48,12 +48,15 @@ class Stage:
         assert made.returncode == 0, made.stderr
         processes.generate_peer_key(pristine)
         enter = stack.enter_context
+        self._others = enter(contextlib.ExitStack())
         self.daemons = {
-            workers: enter(processes.daemon(pristine, folder / f"workers-{workers}", workers=workers))
+            workers: (enter if workers == 1 else self._others.enter_context)(
+                processes.daemon(pristine, folder / f"workers-{workers}", workers=workers)
+            )
             for workers in (1, 2, 4)
         }
         unverified = processes.daemon(pristine, folder / "unverified", workers=1, program=_UNVERIFIED)
-        self.unverified = enter(unverified)
+        self.unverified = self._others.enter_context(unverified)
         self.callers = [enter(processes.caller(pristine)) for _ in range(2)]
         self.direct = enter(processes.direct(pristine))
         self.hsm_signer = enter(processes.hsm_signer(pristine))
@@ -64,6 +67,10 @@ class Stage:
         self.durable = enter(processes.running(writer))
         self._used: Counter[tuple[str, int]] = Counter()
 
+    def leave_one_worker(self) -> None:
+        """Stops all daemons but the one with one worker: they cost time, and the caches, even when nobody calls."""
+        self._others.close()
+
     def batches(self, daemon: BenchedDaemon, callers: int) -> float:
         """Signatures a second, of batches that one caller sends one after another, or two at the same time."""
         commands = [
@@ -72,6 +79,12 @@ class Stage:
         ]
         answers = _together(self.callers[:callers], commands)
         return callers * BATCH * CALLS / max(answer["seconds"] for answer in answers)
+
+    def batch_cost(self) -> Cost:
+        """Of each signature in a batch of the daemon with one worker, one caller; the median is a batch's."""
+        daemon = self.daemons[1]
+        command = {"do": "batches", "items": BATCH, "calls": CALLS, **self._fresh(daemon, 0, CALLS)}
+        return self._cost(command, daemon.pids(), BATCH * CALLS)
 
     def singles(self, callers: int) -> Cost:
         """Of a single ``Sign`` of the daemon with one worker."""
@@ -84,7 +97,7 @@ class Stage:
         command = {"do": "empty", "callers": callers, "calls": SINGLES, "address": self.empty_address}
         return self._cost(command, {"server": [self.empty.pid]})
 
-    def _cost(self, command: dict[str, object], servers: Mapping[str, Sequence[int]]) -> Cost:
+    def _cost(self, command: dict[str, object], servers: Mapping[str, Sequence[int]], counted: int = SINGLES) -> Cost:
         pids = {"client": [self.callers[0].pid], **servers}
         before: dict[str, float] = {}
 
@@ -92,7 +105,7 @@ class Stage:
             return {name: sum(map(processor_seconds, some)) for name, some in pids.items()}
 
         [answer] = _together(self.callers[:1], [command], lambda: before.update(used()))
-        processor = {name: (seconds - before[name]) / SINGLES * 1e6 for name, seconds in used().items()}
+        processor = {name: (seconds - before[name]) / counted * 1e6 for name, seconds in used().items()}
         return Cost(processor, answer["median"] * 1e6)
 
     def _fresh(self, daemon: BenchedDaemon, number: int, versions: int) -> dict[str, object]:

@@ -146,13 +146,14 @@ def best_rates(contestants: dict[str, Callable[[], float]], rounds: int) -> dict
 
 
 def _text(title: str, unit: str, rows: Sequence[tuple[str, str, str]], notes: Sequence[str]) -> str:
-    table = RichTable("", unit, "of the floor", title=title, title_justify="left", box=None)
+    table = RichTable("", unit, "of the floor", box=None)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
-    console = Console(width=110, highlight=False)
+    console = Console(width=130, highlight=False)
     with console.capture() as captured:
+        console.print(f"{title}\n")
         console.print(table)
         for note in notes:
             console.print(f"  {note}")

@@ -58,7 +58,8 @@ def test_what_is_accepted_python_tuf_reads_and_writes_as_the_same_bytes(kind: st
         facts.read(document, kind, POLICY)
     except InvalidRequestError:
         return
-    read = CLASSES[kind].from_dict(json.loads(signed))
+    # Not strict, because canonical JSON has control characters as they are.
+    read = CLASSES[kind].from_dict(json.loads(signed, strict=False))
     assert signed == canonical.encode(read.to_dict())
 
 
