@@ -6,7 +6,8 @@ import json as json_module
 import logging
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, BinaryIO, TextIO, cast
 
 import orjson
 import structlog
@@ -47,6 +48,23 @@ class Metrics:
         return Histogram(f"wharfinger_{name}", meaning, labels, buckets=_SECONDS, registry=self.registry)
 
 
+class _Unfailing:
+    """A stream whose failures nobody hears of: a disk that is full of log must not end the daemon."""
+
+    def __init__(self, stream: TextIO | BinaryIO) -> None:
+        self._stream: Any = stream
+
+    def write(self, line: str | bytes) -> None:
+        """Writes, if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.write(line)
+
+    def flush(self) -> None:
+        """Flushes, if that is possible."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+
 def _console_renderer() -> structlog.dev.ConsoleRenderer:
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 
@@ -80,9 +98,9 @@ def configure_logging(*, level: str, json: bool) -> None:
     structlog.configure(
         processors=[*shared, *tail, own],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer)
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Unfailing(sys.stderr.buffer)))
         if json
-        else structlog.WriteLoggerFactory(sys.stderr),
+        else structlog.WriteLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
