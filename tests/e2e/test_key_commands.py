@@ -80,6 +80,7 @@ def test_public_key_file_is_not_overwritten_and_no_key_is_made_for_it(home: Daem
     assert {} == states(home, "--local")
 
 
+@pytest.mark.long
 def test_label_of_a_destroyed_key_is_never_used_again(home: DaemonProcess) -> None:
     first = told(home, "generate", "online")
     assert "destroyed" == told(home, "destroy", first["keyid"][:10], "--confirm", first["keyid"])["state"]
@@ -102,6 +103,7 @@ def test_key_is_destroyed_only_by_whoever_types_its_id(home: DaemonProcess) -> N
     assert {"online-1": "destroyed"} == states(home, "--local")
 
 
+@pytest.mark.long
 def test_keys_of_canary_and_log_are_no_keys_of_a_line(home: DaemonProcess) -> None:
     canary = told(home, "generate", "canary")
     assert ("canary", True, None) == (canary["label"], canary["reused"], canary["repository"])
@@ -145,6 +147,7 @@ def test_beginning_of_an_id_must_name_one_key(home: DaemonProcess) -> None:
         assert why in result.stderr
 
 
+@pytest.mark.long
 def test_local_acts_know_the_verified_metadata_too(home: DaemonProcess) -> None:
     made = told(home, "generate", "online")
     refused = keys(home, "publish", made["keyid"], "--local")
