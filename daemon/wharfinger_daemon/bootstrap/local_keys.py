@@ -70,7 +70,7 @@ async def open_local_keys(
     async with AsyncExitStack() as stack:
         stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
         if alone:
-            await _require_no_daemon(settings.administration.grpc_address)
+            await require_no_daemon(settings.administration.grpc_address)
             for store in stores.values():
                 await store.lock()
                 stack.push_async_callback(store.unlock)
@@ -122,7 +122,12 @@ def _held_in(group: TokenGroup, standing: Standing, hsm: HsmSettings) -> HeldKey
     return TokenLabels(group, refresh)
 
 
-async def _require_no_daemon(address: str) -> None:
+async def require_no_daemon(address: str) -> None:
+    """Refuses to go on while a daemon answers at its administrative address.
+
+    Raises:
+        StartupError: PUBLISHER_RUNNING.
+    """
     # A daemon that only signs locks no store, but it listens. It would not learn of what is changed behind its back.
     host, _, port = address.rpartition(":")
     writer = None

@@ -70,12 +70,14 @@ def _previous(plan: Plan, chain: Chain) -> AnyFile | None:
     if newest is None and plan.previous_sha256 is None:
         return None
     if newest is None:
-        raise invalid(f"There is no former version of {plan.kind}, and [previous] names one.")
+        raise invalid(f"There is no former version of {plan.kind}, and previous_sha256 names one.")
     if plan.previous_sha256 is None:
-        raise invalid(f"{newest.name} is there already: this would not be the first version. Name it in [previous].")
+        raise invalid(
+            f"{newest.name} is there already: this would not be the first version. Give its SHA-256 as previous_sha256."
+        )
     if plan.previous_sha256 != newest.sha256:
         raise invalid(
-            f"{newest.name} is the newest that is there, with the SHA-256 {newest.sha256}, and [previous] names "
+            f"{newest.name} is the newest that is there, with the SHA-256 {newest.sha256}, and previous_sha256 is "
             f"{plan.previous_sha256}. Find out which is the newest that was published."
         )
     require_shape(plan.kind, newest.signed, newest.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from wharfinger_daemon.bootstrap.local_keys import require_no_daemon
 from wharfinger_daemon.cli.ledger.opening import opened_ledger, versions_by_role
 from wharfinger_daemon.cli.program import EXIT_COULD_NOT_RUN, config_option, json_option, print_json
 from wharfinger_daemon.clock import SystemClock
@@ -43,6 +44,8 @@ def open_epoch(
     with --local --revoke, open the epoch, and start the daemon, which then publishes everything anew.
     """
     with opened_ledger(config_path, repository) as opened:
+        # A daemon reads the epoch when it starts, and would go on in the one before.
+        asyncio.run(require_no_daemon(opened.settings.administration.grpc_address))
         identity = opened.repository.root_sha256
         epoch, opened_with = opened.database.run_blocking(lambda connection: newest_epoch(connection, identity))
         trusted = asyncio.run(opened.trusted(staged=True))
