@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from tests.integration.ceremony.rehearsal import Rehearsal, refused
 from tests.support.daemon_process import run_cli
+from wharfinger_daemon.cli.ceremony.ceremony_file import read_ceremony_file
 from wharfinger_daemon.clock import FixedClock, SystemClock
 from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.signing.trust import load_trusted_repository
@@ -149,12 +152,31 @@ def test_ceremony_file_that_is_too_large_is_refused(rehearsal: Rehearsal) -> Non
     refused(rehearsal.run("root", "stage", file, "--output", rehearsal.folder / "x"), "is larger than 1000000 bytes")
 
 
+def test_ceremony_files_in_the_reference_are_valid(rehearsal: Rehearsal) -> None:
+    reference = (Path(__file__).parents[3] / "docs/reference/ceremony-file.md").read_text()
+    examples = re.findall(r"```toml\n(.*?)```", reference, re.DOTALL)
+    (rehearsal.folder / "keys").symlink_to(rehearsal.folder)
+    kinds = [read_ceremony_file(rehearsal.write(text), SystemClock().now()).plan.kind for text in examples]
+    assert ["root", "targets", "bins"] == kinds
+
+
 def test_files_that_cannot_be_read_are_named(rehearsal: Rehearsal, tmp_path: Path) -> None:
     rehearsal.hold_first()
     (rehearsal.metadata / "1.bins.json").unlink()
     (rehearsal.metadata / "1.bins.json").symlink_to(tmp_path / "nowhere")
     file = rehearsal.write(rehearsal.root_text())
     refused(rehearsal.run("root", "stage", file, "--output", rehearsal.folder / "x"), "1.bins.json is a link")
+
+
+def test_what_the_system_says_of_an_unreadable_file_is_told(
+    rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket cannot be opened as a file, by nobody: unlike permissions, which do not stop root."""
+    folder = rehearsal.stage("root", rehearsal.root_text())
+    monkeypatch.chdir(folder / "signatures")  # Addresses of sockets are short.
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("odd.json")
+        refused(rehearsal.run("root", "status", folder), "odd.json cannot be read: No such device or address.")
 
 
 def test_staged_metadata_that_expired_meanwhile_is_not_signed(

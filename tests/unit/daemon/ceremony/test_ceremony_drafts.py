@@ -83,7 +83,7 @@ def test_key_keeps_the_keyid_that_the_repository_gave_it(family: Family) -> None
 
 def test_version_before_must_be_the_named_one(family: Family) -> None:
     refuses(family, family.root_plan(previous_sha256="0" * 64), "1.root.json is the newest that is there")
-    refuses(family, family.root_plan(previous_sha256=None), "1.root.json is there already")
+    refuses(family, family.root_plan(previous_sha256=None), "Give its SHA-256 as previous_sha256")
     family.files.pop("1.bins.json")
     refuses(family, family.bins_plan(previous_sha256="0" * 64), "There is no former version of bins")
 
