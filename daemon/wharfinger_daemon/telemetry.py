@@ -27,6 +27,7 @@ class Metrics:
         self.signatures = self._counter("signatures", "Signatures given out.", "role", "replayed")
         self.refusals = self._counter("signing_refusals", "Batches that were not signed.", "reason", "role")
         self.log_size = self._gauge("audit_log_leaves", "The leaves of the newest checkpoint of the audit log.")
+        self.uncovered_leaves = self._gauge("audit_uncovered_leaves", "Leaves that no checkpoint vouches for yet.")
         self.checkpoint_time = self._gauge("audit_checkpoint_timestamp_seconds", "When a checkpoint was last signed.")
         self.canary_success = self._gauge("canary_last_success_timestamp_seconds", "When the canary last signed.")
         self.hsm_workers = self._gauge("hsm_workers", "HSM workers that are logged in.")

@@ -14,6 +14,7 @@ package never moves one.
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from wharfinger_hsm.errors import (
     HsmError,
@@ -142,6 +143,7 @@ class TokenGroup:
         for item in items:
             check_readable(item)
         deadline = asyncio.get_running_loop().time() + timeout_seconds
+        await self._meet_newcomers(timeout_seconds / 4)
         await self._look_for({item.public_key for item in items})
         by_holders: dict[tuple[str, ...], list[int]] = {}
         for index, item in enumerate(items):
@@ -227,6 +229,14 @@ class TokenGroup:
                 missing = KeyNotFoundError(f"No token holds the key {fingerprint(public_key)}.")
                 raise next(iter(failures.values()), missing)
 
+    async def _meet_newcomers(self, seconds: float) -> None:
+        """Asks tokens that could not be opened at the start, and now are: until then nobody knows what they hold."""
+        newcomers = [name for name, one in self._supervisors.items() if name not in self._shown and one.healthy_workers]
+        if newcomers:
+            with suppress(TimeoutError):  # It is asked again by the next call, and those that are known sign meanwhile.
+                async with asyncio.timeout(seconds):
+                    await self._look(newcomers)
+
     def _order(self, public_key: bytes) -> tuple[str, ...]:
         """The holders, those with healthy workers first."""
         return tuple(sorted(self.holders(public_key), key=lambda name: self._supervisors[name].healthy_workers == 0))
@@ -249,8 +259,9 @@ class TokenGroup:
         raise first
 
     def _for_token(self, name: str, items: Sequence[SigningItem]) -> Sequence[SigningItem]:
+        # While another token was asked, this one may have shown anew what it holds.
         shown = self._shown[name]
-        return [_suited(item, shown[item.public_key]) for item in items]
+        return [_suited(item, shown.get(item.public_key)) for item in items]
 
 
 async def _all_or_none(parts: Iterable[Coroutine[None, None, list[bytes]]]) -> list[list[bytes]]:
@@ -267,8 +278,8 @@ def _by_value(keys: Iterable[TokenKey]) -> dict[bytes, TokenKey]:
     return {key.public_key: key for key in keys}
 
 
-def _suited(item: SigningItem, key: TokenKey) -> SigningItem:
-    if key.takes_messages or isinstance(item.payload, Digest):
+def _suited(item: SigningItem, key: TokenKey | None) -> SigningItem:
+    if key is None or key.takes_messages or isinstance(item.payload, Digest):
         return item
     digest = digest_of(key.algorithm, item.payload.value)
     return item if digest is None else SigningItem(item.public_key, Digest(digest))

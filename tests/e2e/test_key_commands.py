@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +74,15 @@ def test_generated_key_waits_and_is_not_generated_again(home: DaemonProcess, tmp
     assert "none was generated" in words and first["keyid"] in words
     assert {"online-1": "generated"} == states(home, "--local")
     assert [("key-generated", "local")] == acts(home)
+
+
+def test_two_who_generate_at_once_get_the_same_key(home: DaemonProcess) -> None:
+    """Otherwise the token would have two keys of one label; and of two canaries none can be used."""
+    with ThreadPoolExecutor(3) as people:
+        made = list(people.map(lambda person: told(home, "generate", "online"), range(3)))
+    assert {"online-1": "generated"} == states(home, "--local")
+    assert [False, True, True] == sorted(one["reused"] for one in made)
+    assert 1 == len(told(home, "list", "--local")["keys"])
 
 
 def test_public_key_file_is_not_overwritten_and_no_key_is_made_for_it(home: DaemonProcess, tmp_path: Path) -> None:
@@ -252,3 +264,24 @@ def test_whole_life_of_a_key_command_by_command(daemon: DaemonProcess, tmp_path:
         ("key-destroyed", "local"),
         ("key-destroyed", "local"),
     ] == acts(daemon)
+
+
+def test_key_that_is_published_while_somebody_types_its_id_is_not_destroyed(daemon: DaemonProcess) -> None:
+    """Two administrators at once: what was true before the question may not be true after the answer."""
+    made = told(daemon, "generate", "online")
+    ceremony = OfflineCeremony(daemon.home / "metadata", daemon.home / "ceremony")
+    known = tuf_keys(daemon)
+    command = [sys.executable, "-m", "wharfinger_daemon", "keys", "destroy", made["keyid"]]
+    environment = {**os.environ, "WHARFINGER_HOME": str(daemon.home)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, env=environment, stdin=pipe, stdout=pipe, stderr=pipe) as destroying:
+        assert destroying.stdin is not None and destroying.stderr is not None
+        asked = ""
+        while "Type the first" not in asked:  # The question ends without a line feed.
+            asked += destroying.stderr.read(1) or pytest.fail(f"nothing was asked: {asked}")
+        bring(daemon, ceremony.root(*known.values()), ceremony.bins(*known.values()))
+        _, said = destroying.communicate(made["keyid"][:8] + "\n", timeout=120)
+    assert 2 == destroying.returncode
+    assert "lists key" in said
+    assert {"online": "active", "online-1": "generated"} == states(daemon)
+    assert "active" == (told(daemon, "publish", made["keyid"]), told(daemon, "activate", made["keyid"]))[1]["state"]

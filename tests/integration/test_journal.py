@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -9,10 +10,11 @@ from sqlalchemy import event, func, select
 
 from wharfinger_daemon.audit.leaf import Act, Leaf
 from wharfinger_daemon.audit.merkle import Frontier, leaf_hash
-from wharfinger_daemon.errors import CorruptStateError, OverloadedError, Reason, UnavailableError
+from wharfinger_daemon.errors import CorruptStateError, OverloadedError, Reason, RefusedError, UnavailableError
 from wharfinger_daemon.storage import journal as journal_module
+from wharfinger_daemon.storage.audit_tree import load_frontier
 from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.journal import Journal, load_frontier
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.migrate import upgrade
 from wharfinger_daemon.storage.schema import audit_leaves, audit_nodes
 
@@ -47,7 +49,7 @@ def logs(number):
 
 def refuses(transaction):
     transaction.log(leaf(-1))
-    raise ValueError("refused")
+    raise RefusedError("refused", reason=Reason.VERSION_ROLLBACK)
 
 
 def stored(connection):
@@ -69,8 +71,8 @@ async def test_concurrent_requests_share_a_transaction(journal, database):
 async def test_what_is_refused_leaves_nothing_and_concerns_nobody_else(journal, database):
     works = [refuses if number % 3 == 1 else logs(number) for number in range(30)]
     outcomes = await asyncio.gather(*(journal.share(work) for work in works), return_exceptions=True)
-    assert [ValueError] * 10 == [type(outcome) for outcome in outcomes[1::3]]
-    assert list(range(20)) == sorted(one.index for one in outcomes if not isinstance(one, ValueError))
+    assert [RefusedError] * 10 == [type(outcome) for outcome in outcomes[1::3]]
+    assert list(range(20)) == sorted(one.index for one in outcomes if not isinstance(one, RefusedError))
     assert 20 == len(await database.run(stored))
 
 
@@ -159,3 +161,60 @@ async def test_caller_that_went_away_is_left_out_if_its_work_has_not_begun(journ
     count = await database.run(lambda connection: connection.execute(select(func.count(audit_leaves.c.hash))).scalar())
     assert count in (2, 3)
     assert count == (await journal.share(logs(9))).index
+
+
+async def shared(journal, *works):
+    """The outcomes of pieces of work that share one transaction."""
+    begun, all_wait = threading.Event(), threading.Event()
+
+    def keeps_the_journal_busy(transaction):
+        begun.set()
+        assert all_wait.wait(60)
+
+    busy = asyncio.create_task(journal.share(keeps_the_journal_busy))
+    assert await asyncio.to_thread(begun.wait, 60)
+    tasks = [asyncio.create_task(journal.share(work)) for work in works]
+    await asyncio.sleep(0)
+    all_wait.set()
+    await busy
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_disk_that_fills_up_under_one_of_them_fails_everybody_and_leaves_the_log_whole(journal, database):
+    """SQLite rolls the whole transaction back then, and what comes after it would be in none."""
+    await journal.share(logs(0))
+    await journal.share(lambda transaction: transaction.driver.execute("PRAGMA max_page_count = 1"))
+
+    def logs_much(transaction):
+        return transaction.log(Leaf(Act.SIGNATURE, AT, "warehouse", {"number": "9" * 500_000}))
+
+    outcomes = await shared(journal, logs_much, lambda transaction: transaction.flush(), logs(2))
+
+    assert [UnavailableError] * 3 == [type(outcome) for outcome in outcomes]
+    await journal.share(lambda transaction: transaction.driver.execute("PRAGMA max_page_count = 1000000"))
+    assert 1 == (await journal.share(logs(1))).index
+    rows = await database.run(stored)
+    assert [leaf(0).encode(), leaf(1).encode()] == [encoded for _, _, encoded in rows]
+    await database.run(load_frontier)
+
+
+async def test_row_that_the_database_refuses_under_one_of_them_fails_everybody(journal, database, path):
+    """What the others had collected by then is not written any more, and must not count as written."""
+    await journal.share(logs(0))
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TRIGGER ill BEFORE INSERT ON audit_leaves BEGIN SELECT RAISE(ABORT, 'ill'); END")
+    other.close()
+
+    outcomes = await shared(journal, logs(1), lambda transaction: transaction.flush())
+
+    assert [UnavailableError] * 2 == [type(outcome) for outcome in outcomes]
+    assert 1 == len(await database.run(stored))
+
+
+async def test_who_comes_after_the_end_does_not_wait_for_ever(journal, database):
+    await journal.share(logs(0))
+    database.close()
+    with pytest.raises(UnavailableError) as caught:
+        async with asyncio.timeout(10):
+            await journal.share(logs(1))
+    assert Reason.DRAINING == caught.value.reason

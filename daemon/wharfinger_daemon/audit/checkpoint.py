@@ -74,7 +74,8 @@ def read_checkpoint(note: bytes) -> Checkpoint:
         checkpoint = Checkpoint(origin, int(size), base64.b64decode(encoded, validate=True))
     except (ValueError, binascii.Error) as error:
         raise CheckpointError(f"This is no checkpoint: {error}.") from error
-    if checkpoint.body() != f"{text}\n".encode() or len(checkpoint.root) != HASH_BYTES or not origin:
+    well_formed = len(checkpoint.root) == HASH_BYTES and checkpoint.size >= 0 and origin
+    if checkpoint.body() != f"{text}\n".encode() or not well_formed:
         raise CheckpointError("This is no checkpoint: its size or its root is not written as it must be.")
     return checkpoint
 
@@ -185,8 +186,10 @@ def parse_vkey(vkey: str) -> LogKey:
             key = LogKey(origin, raw.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         else:
             raise ValueError("its signature type is not known here")
-        if key.vkey.split("+")[1] != hashed:
-            raise ValueError("its hash is not that of its key")
+        if not origin or any(character.isspace() for character in origin):
+            raise ValueError("its name is empty or has spaces in it")
+        if key.vkey != f"{origin}+{hashed}+{encoded}":
+            raise ValueError("its hash is not that of its key, or the key is not written as it must be")
     except (ValueError, binascii.Error) as error:
         raise CheckpointError(f"This is no verifier key: {error}. It looks like NAME+HASH+KEY.") from error
     return key
@@ -207,7 +210,8 @@ def _parts(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
 def _signature(line: str) -> tuple[str, bytes]:
     dash, name, encoded = line.split(" ")
     value = base64.b64decode(encoded, validate=True)
-    if dash != _DASH or not name or len(value) <= _HASH_BYTES_OF_KEY:
+    canonical = base64.b64encode(value).decode("ascii") == encoded
+    if dash != _DASH or not name or len(value) <= _HASH_BYTES_OF_KEY or not canonical:
         raise ValueError("a line of a signature is not one")
     return name, value
 
@@ -217,14 +221,16 @@ def _load(public_key: bytes) -> _PublicKey:
         key = load_der_public_key(public_key)
     except UnsupportedAlgorithm as error:
         raise ValueError(f"the key is of a kind that cannot be used: {error}") from error
-    if not isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
-        raise ValueError("the key is neither Ed25519, ECDSA nor RSA")
-    return key
+    if isinstance(key, ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
+        return key
+    raise ValueError("the key is neither Ed25519, ECDSA on P-256 or P-384, nor RSA")
 
 
 def _digest_of(key: _PublicKey) -> hashes.SHA256 | hashes.SHA384 | None:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return None
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size == 384:
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
         return hashes.SHA384()
     return hashes.SHA256()

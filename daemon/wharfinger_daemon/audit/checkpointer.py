@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
@@ -24,6 +23,7 @@ from wharfinger_daemon.audit.checkpoint import (
     SignedCheckpoint,
     verify_with_any,
 )
+from wharfinger_daemon.audit.ports import CheckpointSigner, Log, LogObserver
 from wharfinger_daemon.audit.proofs import ProofError, verify_consistency
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError, WharfingerError
@@ -35,50 +35,6 @@ KEPT_CHECKPOINT = "audit-checkpoint"
 
 _OVERDUE_SECONDS = 30.0
 _LONGEST_RETRY_SECONDS = 5.0
-
-
-class Log(Protocol):
-    """The log, as far as checkpoints need it."""
-
-    async def size(self) -> int:
-        """The number of leaves."""
-        ...
-
-    async def root(self, size: int) -> bytes:
-        """The root of the first ``size`` leaves."""
-        ...
-
-    async def consistency(self, first: int, second: int) -> list[bytes]:
-        """The proof that one tree begins another."""
-        ...
-
-    async def checkpoint(self, size: int | None) -> SignedCheckpoint | None:
-        """The newest checkpoint, or that of a size."""
-        ...
-
-    async def add_checkpoint(self, signed: SignedCheckpoint, at: datetime) -> None:
-        """Keeps a checkpoint."""
-        ...
-
-
-class CheckpointSigner(Protocol):
-    """Signs with the log's own key."""
-
-    async def sign(self, message: bytes, digest: bytes | None) -> bytes:
-        """One signature, verified.
-
-        Raises:
-            UnavailableError, OverloadedError: the token does not answer now.
-        """
-        ...
-
-
-class LogObserver(Protocol):
-    """Told of what is signed, for metrics."""
-
-    def checkpointed(self, size: int, at: datetime) -> None:
-        """A checkpoint was signed."""
-        ...
 
 
 class KeptCheckpoint:
@@ -107,7 +63,7 @@ class KeptCheckpoint:
         """Replaces the note, durably.
 
         Raises:
-            OSError: it cannot be written; the one before is as it was.
+            OSError: it cannot be written. What is there is this note or the one before, and whole.
         """
         unfinished = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}")
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
@@ -120,6 +76,11 @@ class KeptCheckpoint:
         finally:
             with suppress(FileNotFoundError):
                 unfinished.unlink()
+        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)  # Or a failure of power could bring the one before back.
+        finally:
+            os.close(directory)
 
 
 async def require_consistent(audit_log: Log, keys: Sequence[LogKey], kept: KeptCheckpoint) -> Checkpoint | None:
@@ -167,7 +128,8 @@ class Checkpointer:
     """One task. Call ``start`` first and ``close`` last.
 
     It remembers what it signed last: a database from which that was taken, or in which it was changed, is found out
-    while the daemon runs, and nothing more is signed of it.
+    while the daemon runs, and nothing more is signed of it. A checkpoint whose storing was cancelled or failed may be
+    stored all the same, since nobody interrupts a transaction: the next look tells, and it counts as signed if it is.
 
     Args:
         seconds: how often to look for news.
@@ -191,6 +153,7 @@ class Checkpointer:
         self._seconds = seconds
         self._observer = observer
         self._last: Checkpoint | None = None
+        self._storing: tuple[SignedCheckpoint, datetime] | None = None
         self._outside: bytes | None = None
         self._broken = False
         self._task: asyncio.Task[None] | None = None
@@ -199,7 +162,10 @@ class Checkpointer:
 
     @property
     def problem(self) -> str | None:
-        """Why checkpoints are overdue; None while they are not."""
+        """Why checkpoints are overdue; None while they are not.
+
+        A log that was changed is a problem at once, and stays one until the daemon is started again.
+        """
         since = self._failing_since
         if self._broken:
             return self._failure
@@ -223,8 +189,10 @@ class Checkpointer:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._task = None
-        with suppress(WharfingerError, CheckpointError, OSError):
+        try:
             await self.sign_news()
+        except (WharfingerError, CheckpointError, OSError) as error:
+            self._failed(error)
 
     async def sign_news(self) -> bool:
         """Signs a checkpoint if the log has grown since the last one; says whether it had.
@@ -235,8 +203,11 @@ class Checkpointer:
             OSError: the copy cannot be written. The checkpoint itself is kept.
         """
         newest, size = await self._log.checkpoint(None), await self._log.size()
+        self._learn_what_was_stored(newest)
         self._require_remembered(newest, size)
-        grown = size > (0 if self._last is None else self._last.size)
+        covered = 0 if self._last is None else self._last.size
+        self._observer.looked(size, covered)
+        grown = size > covered
         if grown:
             newest = await self._sign(size)
         if newest is not None and newest.note != self._outside:
@@ -250,10 +221,17 @@ class Checkpointer:
             await self._require_extended(self._last, checkpoint)
         signed = self._key.note(checkpoint, await self._signer.sign(*self._key.to_sign(checkpoint)))
         now = self._clock.now()
+        self._storing = signed, now
         await self._log.add_checkpoint(signed, now)
-        self._last = checkpoint
-        self._observer.checkpointed(size, now)
+        self._learn_what_was_stored(signed)
         return signed
+
+    def _learn_what_was_stored(self, newest: SignedCheckpoint | None) -> None:
+        storing, self._storing = self._storing, None
+        if storing is None or newest != storing[0]:
+            return
+        self._last = storing[0].checkpoint
+        self._observer.checkpointed(self._last.size, storing[1])
 
     def _require_remembered(self, newest: SignedCheckpoint | None, size: int) -> None:
         if self._last is None and newest is None:
@@ -292,7 +270,7 @@ class Checkpointer:
     def _failed(self, error: Exception) -> None:
         if self._failing_since is None:
             self._failing_since = asyncio.get_running_loop().time()
-        self._failure = str(error)
-        self._broken = isinstance(error, CorruptStateError)
+        if not self._broken:  # What fails afterwards must not hide that the log was changed.
+            self._failure, self._broken = str(error), isinstance(error, CorruptStateError)
         foreseen = isinstance(error, WharfingerError | OSError)
         log.warning("no checkpoint was signed", error=str(error), exc_info=None if foreseen else error)

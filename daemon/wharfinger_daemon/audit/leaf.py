@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
@@ -73,7 +75,7 @@ def read_leaf(encoded: bytes) -> Leaf:
         ValueError: they are not what ``encode`` writes.
     """
     try:
-        said = orjson.loads(encoded)
+        said = parse(encoded)
         at = datetime.strptime(said.pop("at"), "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
         leaf = Leaf(Act(said.pop("act")), at, said.pop("caller"), said)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -81,3 +83,20 @@ def read_leaf(encoded: bytes) -> Leaf:
     if leaf.encode() != encoded:
         raise ValueError("This leaf is not in canonical form.")
     return leaf
+
+
+def parse(encoded: bytes) -> Any:
+    """The JSON value that bytes say, canonical or not.
+
+    Raises:
+        ValueError: they are no JSON.
+    """
+    try:
+        return orjson.loads(encoded)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        # Canonical JSON escapes no control characters, which JSON's own rules demand: a reason may have several lines.
+        return json.loads(encoded, strict=False)
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error

@@ -25,6 +25,7 @@ from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.keys import SqlKeyRecords
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.storage.sole_signer import sole_signer
 from wharfinger_hsm.group import TokenGroup
 
 _ANSWER_SECONDS = 2.0
@@ -75,6 +76,8 @@ async def open_local_keys(
                 await store.lock()
                 stack.push_async_callback(store.unlock)
         database = stack.enter_context(closing(Database(settings.database.url)))
+        if alone:
+            stack.enter_context(sole_signer(database))
         migrate.require_current(database)
         standing = Standing()
         if metadata:
@@ -91,6 +94,16 @@ async def open_local_keys(
         if alone and token:
             await administration.start()
         yield LocalKeys(settings, database, standing, journal, records, lines, administration, group)
+
+
+async def look_again(local: LocalKeys, clock: Clock) -> None:
+    """Verifies and trusts the repositories as they are now: a running daemon may have taken new metadata in.
+
+    Raises:
+        StartupError: something does not verify.
+    """
+    stores = {one.name: MetadataDirectory(one.metadata_directory) for one in local.settings.repositories}
+    await _trust(local.settings, local.standing, stores, clock)
 
 
 async def _trust(settings: Settings, standing: Standing, stores: Mapping[str, MetadataDirectory], clock: Clock) -> None:

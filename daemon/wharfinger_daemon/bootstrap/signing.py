@@ -30,6 +30,7 @@ from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.recovery import newest_epoch
+from wharfinger_daemon.storage.sole_signer import sole_signer
 from wharfinger_daemon.storage.suspensions import SqlSuspensions
 from wharfinger_daemon.telemetry import Metrics
 from wharfinger_hsm.group import TokenGroup
@@ -59,6 +60,7 @@ async def open_signing(
         StartupError: something does not fit; nothing was signed.
     """
     assert settings.hsm is not None  # The configuration demands it of a process that signs.
+    stack.enter_context(sole_signer(database))
     supervisor = await stack.enter_async_context(open_token(settings.hsm, settings.state_directory))
     keys = HsmKeys(supervisor, settings.hsm.call_timeout_seconds)
     stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}

@@ -103,6 +103,10 @@ class HsmSettings(Section):
         names = [token.name for token in self.tokens]
         if len(set(names)) < len(names):
             raise ValueError("two [[hsm.tokens]] have the same name")
+        found = [one.model_copy(update={"name": ""}) for one in self.tokens if one.kind == "pkcs11"]
+        if any(one in found[:index] for index, one in enumerate(found)):
+            # A wrong PIN would be sent to it once for each name.
+            raise ValueError("two [[hsm.tokens]] are one token: keep one of them")
         return self
 
     def all_tokens(self) -> tuple[TokenSettings, ...]:

@@ -6,7 +6,7 @@ from wharfinger_daemon.signing.keys import TokenKeys, TokenRequest
 
 
 class LogSigner:
-    """``audit.checkpointer.CheckpointSigner`` on the token. ``public_key`` is a DER SubjectPublicKeyInfo."""
+    """``audit.ports.CheckpointSigner`` on the token. ``public_key`` is a DER SubjectPublicKeyInfo."""
 
     def __init__(self, keys: TokenKeys, public_key: bytes, timeout_seconds: float) -> None:
         self._keys = keys

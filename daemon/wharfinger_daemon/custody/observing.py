@@ -39,9 +39,14 @@ class MetricsObserver:
             version=refusal.version,
         )
 
+    def looked(self, leaves: int, covered: int) -> None:
+        """Remembers how much of the audit log a checkpoint vouches for, and how much none does."""
+        self._metrics.log_size.set(covered)
+        self._metrics.uncovered_leaves.set(leaves - covered)
+
     def checkpointed(self, size: int, at: datetime) -> None:
         """Remembers what the audit log has come to."""
-        self._metrics.log_size.set(size)
+        self.looked(size, size)
         self._metrics.checkpoint_time.set(at.timestamp())
 
     def published(self, publication: Publication) -> None:

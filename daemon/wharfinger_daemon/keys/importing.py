@@ -166,10 +166,13 @@ class ImportRequest:
         Raises:
             WharfingerError: as from ``MetadataImport.take``.
         """
-        new = await rules.lacking(await including_staged(repository.store), self.files)
+        lacking = await rules.lacking(await including_staged(repository.store), self.files)
         staged = await staged_intake(repository.store)
         if staged is not None:
-            return self._continue(staged, new)
+            return self._continue(staged, lacking)
+        # What somebody put into the store by hand is not trusted by that; it is taken in like the rest.
+        versions = self.authority.trusted.versions
+        new = [file for file in self.files if file in lacking or file.version > versions.get(file.role, 0)]
         if not self.revoke:
             await repository.finish()
         rules.require_no_gaps(new, self.authority.trusted.versions)
@@ -203,6 +206,7 @@ class ImportRequest:
     async def _require_publishable(
         self, repository: Repository, files: MetadataFiles, trusted: TrustedRepository, new: Sequence[VersionedFile]
     ) -> None:
+        rules.require_consistent_snapshots(trusted.verified.root)
         try:
             offline = await read_offline_roles(files)
         except StartupError as error:

@@ -126,6 +126,20 @@ def require_not_expired(new: Iterable[VersionedFile], trusted: TrustedRepository
             raise rejected(name, f"it expired at {trusted.expires[role].isoformat()}")
 
 
+def require_consistent_snapshots(root: Root) -> None:
+    """Refuses a root that has clients ask for files without a version in their names: none such are published here.
+
+    Raises:
+        InvalidRequestError: METADATA_REJECTED.
+    """
+    if root.consistent_snapshot is not True:
+        raise rejected(
+            file_name("root", root.version),
+            "its consistent_snapshot is not true, and every published file has its version in its name, so clients "
+            "would find nothing",
+        )
+
+
 def require_single_signatures(trusted: TrustedRepository) -> None:
     """Refuses delegations that one online key cannot satisfy.
 

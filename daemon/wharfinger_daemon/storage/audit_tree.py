@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
-from wharfinger_daemon.audit.merkle import STORED_LEVELS, combine
+from wharfinger_daemon.audit.merkle import STORED_LEVELS, Frontier, combine, complete_subtrees
 from wharfinger_daemon.errors import CorruptStateError, Reason
 from wharfinger_daemon.storage.schema import audit_leaves, audit_nodes
 
@@ -34,3 +34,14 @@ def subtree_hash(connection: Connection, level: int, position: int) -> bytes:
             reason=Reason.LOG_INVALID,
         )
     return combine(hashes)
+
+
+def load_frontier(connection: Connection) -> Frontier:
+    """The right edge of the log's tree, from its rows.
+
+    Raises:
+        CorruptStateError: rows that it is made of are missing.
+    """
+    last = connection.execute(select(func.max(audit_leaves.c.position))).scalar_one()
+    size = 0 if last is None else last + 1
+    return Frontier(size, [subtree_hash(connection, level, position) for level, position in complete_subtrees(size)])

@@ -53,6 +53,11 @@ class Database:
         """The engine itself, for migrations."""
         return self._engine
 
+    @property
+    def file(self) -> str | None:
+        """The path of the database file; None for a server, or in memory."""
+        return self._file or None
+
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Runs ``work`` in one transaction on a thread; commits when it returns, rolls back when it raises.
 

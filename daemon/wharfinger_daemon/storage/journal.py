@@ -1,7 +1,8 @@
 """The one writer of the ledger and the audit log: many requests share one durable write.
 
 What waits while a transaction runs goes into the next one together (group commit). Each piece of work is decided by
-itself: one that is refused leaves nothing behind, and its neighbours go on. When the transaction fails, all of them do.
+itself: one that is refused leaves nothing behind, and its neighbours go on. When the transaction fails, all of them do;
+and so they do after any error that is no refusal, for nobody knows what of the transaction is left.
 
 The right edge of the log's tree is kept in memory, and so is whatever the pieces of work keep beside it; both are
 dropped as soon as anybody else has changed the database (SQLite's ``data_version`` tells).
@@ -17,12 +18,12 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Insert, Update, func, insert, select
+from sqlalchemy import Connection, Insert, Update, insert
 
 from wharfinger_daemon.audit.leaf import Leaf, LeafReference
-from wharfinger_daemon.audit.merkle import STORED_LEVELS, Frontier, complete_subtrees, leaf_hash
-from wharfinger_daemon.errors import OverloadedError, Reason
-from wharfinger_daemon.storage.audit_tree import subtree_hash
+from wharfinger_daemon.audit.merkle import STORED_LEVELS, Frontier, leaf_hash
+from wharfinger_daemon.errors import OverloadedError, Reason, UnavailableError, WharfingerError
+from wharfinger_daemon.storage.audit_tree import load_frontier
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.schema import audit_leaves, audit_nodes
 
@@ -147,6 +148,7 @@ class Journal:
         self._database = database
         self._queue: SimpleQueue[_Waiting[Any] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._stopped = False
         self._lock = threading.Lock()
         self._seen: tuple[int, int] | None = None
         self._generation = 0
@@ -157,7 +159,7 @@ class Journal:
         """Runs work in a durable transaction of its own; if it raises, nothing of it is written.
 
         Raises:
-            UnavailableError: the database does not answer.
+            UnavailableError: the database does not answer, or was closed.
             OverloadedError: too much waits already.
         """
         return await self._put(work, synced=True, alone=True)
@@ -165,14 +167,14 @@ class Journal:
     async def share(self, work: Callable[[JournalTransaction], T], *, synced: bool = True) -> T:
         """Runs work in a transaction that it shares with others.
 
-        The work collects rows by ``log`` and ``add``; what it raises undoes those, and concerns nobody else. So it must
-        not write through the connection before it could still raise.
+        The work collects rows by ``log`` and ``add``; a ``WharfingerError`` undoes those, and concerns nobody else. So
+        it must not write through the connection before it could still raise one.
 
         Args:
             synced: as for ``Database.transaction``; synced work makes its neighbours durable too.
 
         Raises:
-            UnavailableError: the database does not answer.
+            UnavailableError: the database does not answer, or was closed.
             OverloadedError: too much waits already.
         """
         return await self._put(work, synced=synced, alone=False)
@@ -187,6 +189,8 @@ class Journal:
         return result
 
     async def _put(self, work: Callable[[JournalTransaction], T], *, synced: bool, alone: bool) -> T:
+        if self._stopped:  # Nobody would answer.
+            raise UnavailableError("The database is closed: the daemon stops. Retry.", reason=Reason.DRAINING)
         if self._queue.qsize() >= _MOST_WAITING:
             raise OverloadedError(
                 f"{_MOST_WAITING} requests wait for the ledger already. Retry with back-off.",
@@ -229,6 +233,7 @@ class Journal:
         return group, None
 
     def _stop(self) -> None:
+        self._stopped = True
         self._queue.put(None)
         if self._thread is not None:
             self._thread.join()
@@ -243,7 +248,9 @@ class Journal:
                 try:
                     waiting.result = waiting.work(transaction)
                 except Exception as error:
-                    if waiting.alone:
+                    # SQLite itself rolls the whole transaction back when, for one, the disk is full: what the others
+                    # wrote is gone then, and what they still write would be in no transaction.
+                    if waiting.alone or not isinstance(error, WharfingerError):
                         raise
                     transaction.undo(mark)
                     waiting.error = error
@@ -265,17 +272,6 @@ class Journal:
     def _remember(self, transaction: JournalTransaction, seen: tuple[int, int]) -> None:
         self._frontier = transaction.frontier
         self._seen = seen
-
-
-def load_frontier(connection: Connection) -> Frontier:
-    """The right edge of the log's tree, from its rows.
-
-    Raises:
-        CorruptStateError: rows that it is made of are missing.
-    """
-    last = connection.execute(select(func.max(audit_leaves.c.position))).scalar_one()
-    size = 0 if last is None else last + 1
-    return Frontier(size, [subtree_hash(connection, level, position) for level, position in complete_subtrees(size)])
 
 
 def _tell(group: Sequence[_Waiting[Any]]) -> None:

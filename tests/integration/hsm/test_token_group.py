@@ -202,6 +202,22 @@ async def test_a_token_that_is_absent_at_the_start_joins_later(
     assert ("east", "west") == group.holders(twins.key.public_key)
 
 
+async def test_a_token_that_was_absent_at_the_start_signs_when_the_other_goes(
+    twins: Twins, start_group: StartGroup, eventually: Eventually
+) -> None:
+    """Nobody has asked it for its keys by then."""
+    tokens = twins.directory(twins.east) / "tokens"
+    away = tokens.rename(tokens.with_name("away"))
+    group = await start_group(east=twins.east, west=twins.west)
+    away.rename(tokens)
+    await eventually(lambda: group.healthy_workers == 2)
+    os.kill(worker_of(group, "west"), signal.SIGSTOP)
+
+    await signs(group, items_for(twins.key), seconds=8)
+
+    assert ("east", "west") == group.holders(twins.key.public_key)
+
+
 async def test_a_refused_pin_leaves_one_token_out_and_is_not_tried_again(
     twins: Twins, start_group: StartGroup, caplog: Any
 ) -> None:

@@ -127,6 +127,15 @@ def test_tokens_have_names_of_their_own() -> None:
     assert "two [[hsm.tokens]] have the same name" in refusal(tokens=[token, token])
 
 
+def test_a_token_stands_there_once() -> None:
+    """Its PIN, if it is wrong, would be sent twice; a clone is found in another place."""
+    token = {"module": "m", "label": "a", "pin_file": "p"}
+    first, second = {"name": "one", **token}, {"name": "two", **token}
+    assert "two [[hsm.tokens]] are one token" in refusal(tokens=[first, second])
+    clone = {**second, "environment": {"SOFTHSM2_CONF": "elsewhere"}}
+    assert ["one", "two"] == [one.name for one in HsmSettings.model_validate({"tokens": [first, clone]}).all_tokens()]
+
+
 @pytest.mark.parametrize("own", [{"module": "m"}, {"token_label": "a"}, {"environment": {"A": "b"}}])
 def test_a_section_with_tokens_describes_none_itself(own: dict[str, Any]) -> None:
     """Which of the two was meant?"""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from wharfinger_daemon import config
-from wharfinger_daemon.bootstrap.local_keys import LocalKeys, open_local_keys
+from wharfinger_daemon.bootstrap.local_keys import LocalKeys, look_again, open_local_keys
 from wharfinger_daemon.cli.keys.described import named_by
 from wharfinger_daemon.cli.program import EXIT_COULD_NOT_RUN, config_option, configuration_file, json_option, print_json
 from wharfinger_daemon.clock import SystemClock
@@ -51,22 +51,27 @@ async def _destroy(settings: Settings, prefix: str, confirmed: str | None) -> Li
         reports = await local.administration.list_keys()
         keyid = named_by(prefix, (report.key.keyid for report in reports))
         name = (await local.administration.get(keyid)).repository
-        destruction = Destruction(local.records, await _situation(local, name), keyid, SystemClock(), caller=LOCAL)
-        key = await destruction.require_allowed()
+        key = await (await _destruction(local, name, keyid)).require_allowed()
         if key.state is KeyState.DESTROYED:
             return key
         _confirm(key, confirmed)
+        # While somebody typed, a daemon may have taken in metadata that lists the key.
+        await look_again(local, SystemClock())
+        destruction = await _destruction(local, name, keyid)
+        await destruction.require_allowed()
         await destruction.begin()
         with startup_errors():
             await _destroy_everywhere(local, key)
         return await destruction.finish()
 
 
-async def _situation(local: LocalKeys, repository: str) -> Situation:
+async def _destruction(local: LocalKeys, repository: str, keyid: str) -> Destruction:
+    """The destruction of a key, as things stand now."""
     with startup_errors():
         held = {key.public_key: key.label for key in await local.the_token().keys()}
     trusted = local.standing.now.repository(repository)
-    return Situation(trusted, tuple(local.lines.of(repository)), held, SystemClock().now())
+    situation = Situation(trusted, tuple(local.lines.of(repository)), held, SystemClock().now())
+    return Destruction(local.records, situation, keyid, SystemClock(), caller=LOCAL)
 
 
 async def _destroy_everywhere(local: LocalKeys, key: LineKey) -> None:

@@ -1,13 +1,14 @@
-"""Files that a command writes and that must not be there before."""
+"""Files that a command writes and that must not be there before, and commands that run one at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wharfinger_daemon.errors import AlreadyExistsError, Reason
+from wharfinger_daemon.errors import AlreadyExistsError, Reason, StartupError
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -38,3 +39,30 @@ def exclusive_file(path: Path | None) -> Iterator[Callable[[str], int]]:
     except BaseException:
         path.unlink()
         raise
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Waits until no other such block runs on this directory, in whatever process.
+
+    Raises:
+        StartupError: CONFIGURATION_INVALID; the directory cannot be opened or locked.
+    """
+    descriptor = _locked(directory)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(directory: Path) -> int:
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise StartupError(
+            f"The state directory {directory} cannot be locked: {error.strerror}. Correct state_directory, or look at "
+            "its permissions.",
+            reason=Reason.CONFIGURATION_INVALID,
+        ) from error
+    return descriptor

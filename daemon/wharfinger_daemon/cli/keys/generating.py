@@ -13,7 +13,7 @@ import click
 from wharfinger_daemon import config
 from wharfinger_daemon.audit.leaf import Act, Leaf
 from wharfinger_daemon.bootstrap.local_keys import LocalKeys, open_local_keys, require_hsm
-from wharfinger_daemon.cli.keys.exclusive import exclusive_file
+from wharfinger_daemon.cli.keys.exclusive import exclusive_file, one_at_a_time
 from wharfinger_daemon.cli.program import config_option, configuration_file, json_option, print_json
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.config import Settings
@@ -80,7 +80,8 @@ def generate(
     published is taken instead of making another. What is printed goes into the ceremony.
     """
     settings = config.load(configuration_file(config_path))
-    with exclusive_file(public_key_file) as write:
+    # Two at once would both find no key that waits, and generate two, of one label even.
+    with exclusive_file(public_key_file) as write, one_at_a_time(settings.state_directory):
         made = asyncio.run(_generate(settings, line, repository, token))
         write(made.pem)
     if as_json:

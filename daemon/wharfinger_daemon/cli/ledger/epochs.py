@@ -19,6 +19,7 @@ from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.recovery import newest_epoch
 from wharfinger_daemon.storage.recovery import open_epoch as write_epoch
+from wharfinger_daemon.storage.sole_signer import sole_signer
 
 
 @click.command(name="open-epoch")
@@ -43,8 +44,8 @@ def open_epoch(
     only once a root has revoked every key that could sign timestamp and snapshot: stop the daemon, import such a root
     with --local --revoke, open the epoch, and start the daemon, which then publishes everything anew.
     """
-    with opened_ledger(config_path, repository) as opened:
-        # A daemon reads the epoch when it starts, and would go on in the one before.
+    with opened_ledger(config_path, repository) as opened, sole_signer(opened.database):
+        # A daemon reads the epoch when it starts, and would go on in the one before. None may start meanwhile, either.
         asyncio.run(require_no_daemon(opened.settings.administration.grpc_address))
         identity = opened.repository.root_sha256
         epoch, opened_with = opened.database.run_blocking(lambda connection: newest_epoch(connection, identity))

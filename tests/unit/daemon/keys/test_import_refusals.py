@@ -125,6 +125,19 @@ async def test_offline_metadata_that_a_stranger_signed(world: ImportWorld, proce
     rejects(await refusal(process, world.ceremony.next(role, signers=signers)), f"2.{role}.json")
 
 
+@pytest.mark.parametrize("said", [False, None])
+@pytest.mark.parametrize("revoke", [False, True])
+async def test_a_root_that_sends_clients_to_files_that_are_not_published(
+    world: ImportWorld, process: Process, said: bool | None, revoke: bool
+) -> None:
+    """Without consistent snapshots clients ask for ``snapshot.json``: whoever has that root is locked out."""
+
+    def inconsistent(root: Root) -> None:
+        root.consistent_snapshot = said
+
+    rejects(await refusal(process, world.ceremony.next("root", inconsistent), revoke=revoke), "consistent_snapshot")
+
+
 async def test_a_version_between_that_does_not_verify(world: ImportWorld, process: Process) -> None:
     """Also what no snapshot will ever name is verified before it lies among the published files."""
     between = world.ceremony.next("bins", signers=[CryptoSigner.generate_ecdsa()])
@@ -355,6 +368,18 @@ async def test_a_damaged_note_of_an_import_stops_everything(world: ImportWorld, 
         with pytest.raises(CorruptStateError) as refused:
             await process.open()
     assert ".staged" == refused.value.details["file"]
+
+
+async def test_what_was_put_into_the_store_by_hand_is_taken_in(world: ImportWorld, process: Process) -> None:
+    """Otherwise it is before clients and nobody here trusts it, and whatever follows it would be a gap."""
+    first, second = world.ceremony.next("root"), world.ceremony.next("root")
+    (world.metadata / first[0]).write_bytes(first[1])
+
+    taken = await process.take(first)
+
+    assert (("2.root.json",), 2) == (taken.taken, process.standing.now.repository(NAME).versions["root"])
+    assert 3 == (await process.take(first, second)).versions["root"]
+    assert () == (await process.take(first, second)).taken
 
 
 async def test_a_closed_publisher_takes_nothing_in(world: ImportWorld) -> None:
