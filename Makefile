@@ -9,6 +9,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export WHARFINGER_HOME ?= $(CURDIR)/.wharfinger
 
+# Most tests wait for other processes, so that one more than the cores pays.
+TEST_PROCESSES ?= $(shell expr 1 + $$(nproc))
+
 PROTOS := $(wildcard proto/wharfinger/*/v1/*.proto)
 
 ##@ Use
@@ -28,7 +31,7 @@ demo: .venv/.run ## Scan, publish and verify a dozen real wheels, and see a tamp
 test: .venv/.dev ## Set everything up, then run every test
 	@deploy/debian-packages test
 	@deploy/check-warehouse-pins "$(PYTHON)"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup
 
 .PHONY: test-long
 test-long: .venv/.dev ## Run the tests that take longer than CI allows

@@ -33,7 +33,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
-from tests.support.daemon_process import DaemonProcess, place_home
+from tests.support.daemon_process import DaemonProcess, place_home, poll
 from tests.support.ngclient_directory import client_of
 from wharfinger_client import (
     InvalidRequestError,
@@ -319,6 +319,14 @@ def test_a_caller_without_the_grant_is_refused(world: World) -> None:
 
 
 # ---- A daemon that is down -------------------------------------------------------------------------------------------
+def signs(metadata: Metadata[Any], signer: WharfingerSigner) -> bool:
+    try:
+        metadata.sign(signer)
+    except UnsignedMetadataError:
+        return False
+    return True
+
+
 def test_a_signer_says_that_the_daemon_is_down_and_signs_when_it_is_back(pristine_home: Path, tmp_path: Path) -> None:
     world = World(pristine_home, tmp_path / "home")
     try:
@@ -330,7 +338,7 @@ def test_a_signer_says_that_the_daemon_is_down_and_signs_when_it_is_back(pristin
             assert 0 == world.daemon.stop()
             assert isinstance(refusal(metadata, signer), UnavailableError)
             world.daemon.start()
-            metadata.sign(signer)
+            poll(lambda: signs(metadata, signer), "the channel connects again")  # gRPC waits longer each time.
             assert before == metadata.signatures
     finally:
         world.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,10 +25,23 @@ from wharfinger_client import Client, ClientSettings, TlsIdentity
 START_SECONDS = 90
 
 
+def _ports() -> Iterator[int]:
+    # Below those that the kernel gives to outgoing connections, and other ones for each worker of pytest-xdist.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 12_000 + 2_500 * (worker % 8)
+    yield from itertools.cycle(range(first, first + 2_500))
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, and that is not handed out again soon."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports go round for ever")
 
 
 def poll(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:

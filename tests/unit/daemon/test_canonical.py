@@ -36,7 +36,17 @@ def test_encoding_can_be_read_back(value):
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, float("nan"), float("inf"), {"a": [1.5]}, "\ud800", {"\udfff": 1}, {1: "a"}, {"a": b"bytes"}, object()],
+    [
+        1.0,
+        float("nan"),
+        float("inf"),
+        {"a": [1.5]},
+        "\ud800",
+        {"\udfff": 1},
+        {1: "a"},
+        {"a": b"bytes"},
+        pytest.param(object(), id="an object"),
+    ],
     ids=repr,
 )
 def test_values_without_a_canonical_form_are_refused(value):

@@ -180,7 +180,7 @@ X25519_KEY = (
 )
 
 
-@pytest.mark.parametrize("key", [b"", b"garbage", X25519_KEY])
+@pytest.mark.parametrize("key", [b"", b"garbage", X25519_KEY], ids=["none", "garbage", "x25519"])
 async def test_an_online_key_that_cannot_sign_is_refused(ceremony: Ceremony, key: bytes) -> None:
     with pytest.raises(StartupError) as refused:
         await ceremony.hold(online_public_key=key)

@@ -48,6 +48,7 @@ def test_zip_archives_are_opened_by_content_whatever_their_name(method: int) -> 
         (zip_of(("a", b"")), ArtifactFormat.ZIP),
         (b"no archive", ArtifactFormat.UNKNOWN),
     ],
+    ids=["wheel", "zipped sdist", "egg", "sdist", "tar", "zip", "nothing"],
 )
 def test_the_format_is_what_the_members_say(artifact: bytes, expected: ArtifactFormat) -> None:
     assert expected == opened(artifact).format
