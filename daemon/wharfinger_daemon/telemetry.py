@@ -33,6 +33,9 @@ class Metrics:
         self.hsm_workers = self._gauge("hsm_workers", "HSM workers that are logged in.")
         self.hsm_restarts = self._gauge("hsm_restarts", "HSM workers replaced since the start.")
         self.publications = self._counter("publications", "Publications that became visible.")
+        self.wrong_splices = self._counter(
+            "wrong_splices", "Bins that were made wrongly of their last file; none was published."
+        )
         self.expiry = self._gauge(
             "metadata_expiry_timestamp_seconds", "When published metadata expires; of bins, the earliest.", "role"
         )

@@ -53,6 +53,10 @@ class MetricsObserver:
         """Counts a publication."""
         self._metrics.publications.inc()
 
+    def spliced_wrongly(self) -> None:
+        """Counts a bin that was made wrongly, and was not published."""
+        self._metrics.wrong_splices.inc()
+
     def expires(self, earliest: Mapping[str, datetime]) -> None:
         """Remembers when what clients see expires."""
         for role, instant in earliest.items():

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from wharfinger_daemon import canonical
+from wharfinger_daemon.metadata.listing import listing_of
+from wharfinger_daemon.metadata.role_versions import RoleVersions
 from wharfinger_daemon.metadata.targets import Target
 
 # The version that the format was written for. A constant of ours: python-tuf's may change between two starts, and the
@@ -64,14 +65,34 @@ class DocumentSignature:
 
 def bin_document(state: RoleState, targets: Iterable[Target]) -> UnsignedDocument:
     """A bin that lists these targets, and delegates nothing."""
-    listed = {target.path: {"hashes": dict(target.hashes), "length": target.length} for target in targets}
-    return UnsignedDocument(state, "targets", _signed("targets", state, {"targets": listed}))
+    return listing_document(state, listing_of(targets))
+
+
+def listing_document(state: RoleState, listing: bytes) -> UnsignedDocument:
+    """A bin with a listing of targets, as ``listing.listing_of`` writes it."""
+    return UnsignedDocument(state, "targets", listing_head(state) + listing + listing_tail(state))
+
+
+def listing_head(state: RoleState) -> bytes:
+    """What the ``signed`` of a bin says before its listing."""
+    return f'{{"_type":"targets","expires":"{_instant(state)}","spec_version":"{SPEC_VERSION}","targets":{{'.encode()
+
+
+def listing_tail(state: RoleState) -> bytes:
+    """What it says after its listing."""
+    return f'}},"version":{state.version}}}'.encode()
 
 
 def snapshot_document(state: RoleState, versions: Mapping[str, int]) -> UnsignedDocument:
     """A snapshot that names these versions, by role: ``targets`` and everything that it delegates to."""
-    meta = {f"{role}.json": {"version": version} for role, version in versions.items()}
-    return UnsignedDocument(state, "snapshot", _signed("snapshot", state, {"meta": meta}), dict(versions))
+    return naming_document(state, RoleVersions(versions))
+
+
+def naming_document(state: RoleState, named: RoleVersions) -> UnsignedDocument:
+    """A snapshot that names these versions."""
+    head = f'{{"_type":"snapshot","expires":"{_instant(state)}","meta":{{'.encode()
+    tail = f'}},"spec_version":"{SPEC_VERSION}","version":{state.version}}}'.encode()
+    return UnsignedDocument(state, "snapshot", head + named.encoded() + tail, dict(named.versions))
 
 
 def timestamp_document(state: RoleState, snapshot_version: int, snapshot: bytes) -> UnsignedDocument:
@@ -81,7 +102,15 @@ def timestamp_document(state: RoleState, snapshot_version: int, snapshot: bytes)
         "length": len(snapshot),
         "version": snapshot_version,
     }
-    signed = _signed("timestamp", state, {"meta": {"snapshot.json": described}})
+    signed = canonical.encode(
+        {
+            "_type": "timestamp",
+            "expires": _instant(state),
+            "meta": {"snapshot.json": described},
+            "spec_version": SPEC_VERSION,
+            "version": state.version,
+        }
+    )
     return UnsignedDocument(state, "timestamp", signed, {"snapshot": snapshot_version})
 
 
@@ -97,13 +126,5 @@ def carries(content: bytes, document: UnsignedDocument) -> bool:
     return content.endswith(body) and _SIGNATURES.fullmatch(content[: -len(body)]) is not None
 
 
-def _signed(kind: str, state: RoleState, content: dict[str, Any]) -> bytes:
-    return canonical.encode(
-        {
-            "_type": kind,
-            "expires": state.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "spec_version": SPEC_VERSION,
-            "version": state.version,
-            **content,
-        }
-    )
+def _instant(state: RoleState) -> str:
+    return state.expires.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -16,6 +16,10 @@ class PublicationObserver(Protocol):
         """Clients can see a publication."""
         ...
 
+    def spliced_wrongly(self) -> None:
+        """A bin that was made of its last file was not what the rows say; it was not published."""
+        ...
+
     def expires(self, earliest: Mapping[str, datetime]) -> None:
         """When ``timestamp``, ``snapshot`` and the first of the ``bins`` that clients see expire. Told at the start and
         after each publication."""
@@ -27,6 +31,9 @@ class SilentObserver:
 
     def published(self, publication: Publication) -> None:
         """Nobody counts."""
+
+    def spliced_wrongly(self) -> None:
+        """Nobody is alarmed."""
 
     def expires(self, earliest: Mapping[str, datetime]) -> None:
         """Nobody watches."""

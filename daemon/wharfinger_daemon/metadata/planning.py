@@ -78,6 +78,16 @@ class Change:
         """All paths it speaks of."""
         return self.remove.union(self.add)
 
+    def by_bin(self, bins: HashBins) -> Mapping[str, Change]:
+        """Its parts, by the bin that they concern."""
+        add: dict[str, dict[str, Target]] = {}
+        remove: dict[str, set[str]] = {}
+        for path, target in self.add.items():
+            add.setdefault(bins.role_for(path), {})[path] = target
+        for path in self.remove:
+            remove.setdefault(bins.role_for(path), set()).add(path)
+        return {role: Change(add.get(role, {}), frozenset(remove.get(role, ()))) for role in {*add, *remove}}
+
     def beyond(self, listed: Mapping[str, Target]) -> Change:
         """What of it is not so already.
 
@@ -155,17 +165,25 @@ def due_roles(expiring: Iterable[RoleState], lifetimes: Lifetimes, bins: HashBin
     )
 
 
-def plan(order: PublicationOrder, touched: Collection[str], states: Mapping[str, RoleState]) -> Plan | None:
+def concerned_roles(order: PublicationOrder, touched: Collection[str]) -> frozenset[str]:
+    """The roles on whose states the next publication depends, if every bin has one."""
+    return frozenset({*touched, *order.renew, SNAPSHOT, TIMESTAMP, *(state.role for state in order.offline.states)})
+
+
+def plan(
+    order: PublicationOrder, touched: Collection[str], states: Mapping[str, RoleState], *, complete: bool = False
+) -> Plan | None:
     """Decides the next publication, or that none is needed.
 
     Args:
         touched: the bins whose targets change.
         states: the newest state of every role that there is, offline ones as the newest snapshot names them.
+        complete: every online role has a state; then only those of ``concerned_roles`` are looked at.
 
     Raises:
         CorruptStateError: an offline role would go back to a lower version.
     """
-    first = [role for role in order.offline.bins.roles() if role not in states]
+    first = [] if complete else [role for role in order.offline.bins.roles() if role not in states]
     bins = sorted({*touched, *first, *(order.renew - {SNAPSHOT, TIMESTAMP})})
     offline = _changed_offline(order.offline, states)
     snapshot_changes = bool(bins or offline) or SNAPSHOT in order.renew or SNAPSHOT not in states

@@ -148,8 +148,8 @@ class PublicationRecords(Protocol):
         """Says that clients can see a publication. Repeats safely."""
         ...
 
-    async def states(self) -> Mapping[str, RoleState]:
-        """The newest state of every role, by name, prepared or published."""
+    async def states(self, roles: Collection[str] | None = None) -> Mapping[str, RoleState]:
+        """The newest state of these roles that there are, or of every role, by name, prepared or published."""
         ...
 
     async def expiring(self, before: datetime, limit: int) -> list[RoleState]:

@@ -32,6 +32,7 @@ from wharfinger_daemon.metadata.planning import (
 )
 from wharfinger_daemon.metadata.ports import MetadataStore, OnlineSigner, PublicationRecords
 from wharfinger_daemon.metadata.published import published_versions
+from wharfinger_daemon.metadata.working_copy import WorkingCopy
 
 log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Repository:
     Attributes:
         offline: from ``published.read_offline_roles``.
         lifetimes: how long new metadata holds.
+        copy: what was published last, as this process remembers it.
     """
 
     offline: OfflineRoles
@@ -65,6 +67,7 @@ class Repository:
     clock: Clock
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     observer: PublicationObserver = field(default_factory=SilentObserver)
+    copy: WorkingCopy = field(default_factory=WorkingCopy)
 
     async def require_agreement(self) -> None:
         """Refuses records and a store that do not belong together.
@@ -99,8 +102,8 @@ class Repository:
         """
         publication = await self.records.prepare(await self._order(change, renew))
         if publication is not None:
-            return await self._complete(publication, nothing)
-        states = await self.records.states()
+            return await self._complete(publication, nothing, change.by_bin(self.offline.bins))
+        states = await self.records.states((TIMESTAMP, SNAPSHOT))
         return Publication(states[TIMESTAMP].version, states[SNAPSHOT].version, {}, published=True)
 
     async def renew(self, most: int, *, of_other_keys: bool = True) -> bool:
@@ -169,6 +172,7 @@ class Repository:
                 broken.add(role)
         if broken:
             log.error("published files are missing or damaged, and are published anew", roles=sorted(broken)[:16])
+            self.copy.forget_files(broken)
             await self.publish(_NOTHING, broken)
 
     async def observe(self) -> None:
@@ -179,11 +183,16 @@ class Repository:
         keys = await self.signer.keys(next(self.offline.bins.roles()))
         return PublicationOrder(change, frozenset(renew), self.offline, self.lifetimes, self.clock.now(), keys)
 
-    async def _complete(self, publication: Publication, before_showing: BeforeShowing) -> Publication:
+    async def _complete(
+        self,
+        publication: Publication,
+        before_showing: BeforeShowing,
+        changes: Mapping[str, Change] | None = None,
+    ) -> Publication:
         """Completes a prepared publication; returns it with the versions that it was published with."""
-        completion = Completion(self.records, self.store, self.signer)
+        completion = Completion(self.records, self.store, self.signer, self.copy, self.observer)
         try:
-            states = await completion.complete(publication, self.clock.now(), before_showing)
+            states = await completion.complete(publication, self.clock.now(), before_showing, changes)
         except RefusedError as error:
             publication = await self._other_way(publication, error)
             states = await completion.complete(publication, self.clock.now(), before_showing)

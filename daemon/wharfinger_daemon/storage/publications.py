@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import RoleState
 from wharfinger_daemon.metadata.planning import (
-    BINS,
     SNAPSHOT,
     TIMESTAMP,
     Change,
@@ -21,19 +19,17 @@ from wharfinger_daemon.metadata.planning import (
     OnlineKeys,
     Publication,
     PublicationOrder,
+    concerned_roles,
     evade,
     plan,
 )
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.role_rows import RoleRows, in_batches
 from wharfinger_daemon.storage.schema import metadata_roles, publication_bins, publications, targets
 
 _PREPARED = "prepared"
 _PUBLISHED = "published"
-# Both SQLite and PostgreSQL take this many parameters in one statement, with room to spare.
-_NAMES_AT_ONCE = 500
-# No offline role has a dash in its name, and every bin has one.
-_ONLINE = or_(metadata_roles.c.role.in_((SNAPSHOT, TIMESTAMP)), metadata_roles.c.role.contains("-"))
 
 
 class SqlPublications:
@@ -47,6 +43,7 @@ class SqlPublications:
     def __init__(self, database: Database, repository: str) -> None:
         self._database = database
         self._repository = repository
+        self._roles = RoleRows(repository)
 
     async def newest(self) -> Publication | None:
         return await self._database.run(self._newest)
@@ -56,11 +53,14 @@ class SqlPublications:
             self._require_finished(connection)
             change = order.change.beyond(self._listed(connection, order.change.paths))
             touched = {order.offline.bins.role_for(path) for path in change.paths}
-            planned = plan(order, touched, self._states(connection))
+            # Once all roles are there, those that are not concerned need not be read.
+            complete = self._roles.online(connection) == order.offline.bins.number + len((SNAPSHOT, TIMESTAMP))
+            concerned = concerned_roles(order, touched) if complete else None
+            planned = plan(order, touched, self._roles.states(connection, concerned), complete=complete)
             if planned is None:
                 return None
             self._apply(connection, change, order)
-            self._replace_states(connection, planned.states)
+            self._roles.replace(connection, planned.states)
             self._record(connection, planned.publication, order.at)
             return planned.publication
 
@@ -74,14 +74,14 @@ class SqlPublications:
                     "There is no prepared publication whose versions could be changed.",
                     reason=Reason.PUBLICATION_FAILED,
                 )
-            planned = evade(prepared, self._states(connection), claimed, order)
+            planned = evade(prepared, self._roles.states(connection), claimed, order)
             # Its rows of bins go with it.
             connection.execute(
                 delete(publications)
                 .where(publications.c.repository == self._repository)
                 .where(publications.c.state == _PREPARED)
             )
-            self._replace_states(connection, planned.states)
+            self._roles.replace(connection, planned.states)
             self._record(connection, planned.publication, order.at)
             return planned.publication
 
@@ -107,51 +107,17 @@ class SqlPublications:
 
         await self._database.run(work)
 
-    async def states(self) -> Mapping[str, RoleState]:
-        return await self._database.run(self._states)
+    async def states(self, roles: Collection[str] | None = None) -> Mapping[str, RoleState]:
+        return await self._database.run(lambda connection: self._roles.states(connection, roles))
 
     async def expiring(self, before: datetime, limit: int) -> list[RoleState]:
-        query = (
-            select(metadata_roles)
-            .where(metadata_roles.c.repository == self._repository)
-            .where(metadata_roles.c.expires < before)
-            .order_by(metadata_roles.c.expires, metadata_roles.c.role)
-            .limit(limit)
-        )
-        return await self._database.run(lambda connection: [_state(row) for row in connection.execute(query)])
+        return await self._database.run(lambda connection: self._roles.expiring(connection, before, limit))
 
     async def signed_by_others(self, keys: OnlineKeys, limit: int) -> list[RoleState]:
-        expected = case(
-            (metadata_roles.c.role == SNAPSHOT, keys.snapshot),
-            (metadata_roles.c.role == TIMESTAMP, keys.timestamp),
-            else_=keys.bins,
-        )
-        query = (
-            select(metadata_roles)
-            .where(metadata_roles.c.repository == self._repository)
-            .where(_ONLINE)
-            .where(metadata_roles.c.keyid != expected)
-            .order_by(metadata_roles.c.role)
-            .limit(limit)
-        )
-        return await self._database.run(lambda connection: [_state(row) for row in connection.execute(query)])
+        return await self._database.run(lambda connection: self._roles.signed_by_others(connection, keys, limit))
 
     async def signers(self) -> Mapping[str, Mapping[str, int]]:
-        kind = case((metadata_roles.c.role.in_((SNAPSHOT, TIMESTAMP)), metadata_roles.c.role), else_=BINS)
-        query = (
-            select(kind.label("kind"), metadata_roles.c.keyid, func.count().label("roles"))
-            .where(metadata_roles.c.repository == self._repository)
-            .where(_ONLINE)
-            .group_by(kind, metadata_roles.c.keyid)
-        )
-
-        def work(connection: Connection) -> Mapping[str, Mapping[str, int]]:
-            counted: dict[str, dict[str, int]] = {}
-            for row in connection.execute(query):
-                counted.setdefault(row.kind, {})[row.keyid] = row.roles
-            return counted
-
-        return await self._database.run(work)
+        return await self._database.run(self._roles.signers)
 
     async def prove_writable(self) -> None:
         # A row of its own size and place is written, so that the disk and the file have to take it.
@@ -170,7 +136,7 @@ class SqlPublications:
     async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
         def work(connection: Connection) -> Mapping[str, list[Target]]:
             listed: dict[str, list[Target]] = {role: [] for role in bins}
-            for names in _batches(bins):
+            for names in in_batches(bins):
                 query = (
                     select(targets)
                     .where(targets.c.repository == self._repository)
@@ -210,17 +176,13 @@ class SqlPublications:
 
     def _listed(self, connection: Connection, paths: Collection[str]) -> Mapping[str, Target]:
         listed = {}
-        for names in _batches(paths):
+        for names in in_batches(paths):
             query = select(targets).where(targets.c.repository == self._repository).where(targets.c.path.in_(names))
             listed.update({row.path: _target(row) for row in connection.execute(query)})
         return listed
 
-    def _states(self, connection: Connection) -> Mapping[str, RoleState]:
-        query = select(metadata_roles).where(metadata_roles.c.repository == self._repository)
-        return {row.role: _state(row) for row in connection.execute(query)}
-
     def _apply(self, connection: Connection, change: Change, order: PublicationOrder) -> None:
-        for names in _batches(change.paths):
+        for names in in_batches(change.paths):
             connection.execute(
                 delete(targets).where(targets.c.repository == self._repository).where(targets.c.path.in_(names))
             )
@@ -236,25 +198,6 @@ class SqlPublications:
         ]
         if rows:
             connection.execute(insert(targets), rows)
-
-    def _replace_states(self, connection: Connection, states: Sequence[RoleState]) -> None:
-        for names in _batches([state.role for state in states]):
-            connection.execute(
-                delete(metadata_roles)
-                .where(metadata_roles.c.repository == self._repository)
-                .where(metadata_roles.c.role.in_(names))
-            )
-        rows = [
-            {
-                "repository": self._repository,
-                "role": state.role,
-                "version": state.version,
-                "expires": state.expires,
-                "keyid": state.keyid,
-            }
-            for state in states
-        ]
-        connection.execute(insert(metadata_roles), rows)
 
     def _record(self, connection: Connection, publication: Publication, at: datetime) -> None:
         inserted = connection.execute(
@@ -275,10 +218,6 @@ class SqlPublications:
             connection.execute(insert(publication_bins), rows)
 
 
-def _state(row: Row[Any]) -> RoleState:
-    return RoleState(row.role, row.version, row.expires, row.keyid)
-
-
 def _target(row: Row[Any]) -> Target:
     try:
         return Target(row.path, row.length, json.loads(row.hashes))
@@ -288,9 +227,3 @@ def _target(row: Row[Any]) -> Target:
             reason=Reason.TARGET_INVALID,
             role=row.bin,
         ) from error
-
-
-def _batches(names: Iterable[str]) -> Iterator[list[str]]:
-    remaining = iter(sorted(names))
-    while batch := list(islice(remaining, _NAMES_AT_ONCE)):
-        yield batch

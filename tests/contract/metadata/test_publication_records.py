@@ -19,7 +19,7 @@ from wharfinger_daemon.metadata.planning import (
     Publication,
     PublicationOrder,
 )
-from wharfinger_daemon.storage import publications, schema
+from wharfinger_daemon.storage import role_rows, schema
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.publications import SqlPublications
 
@@ -81,7 +81,7 @@ async def test_targets_are_listed_by_bin(records: SqlPublications) -> None:
 
 
 async def test_more_names_than_one_statement_takes(records: SqlPublications, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publications, "_NAMES_AT_ONCE", 2)
+    monkeypatch.setattr(role_rows, "_NAMES_AT_ONCE", 2)
     paths = [f"file-{n}" for n in range(9)]
     await published(records, order(paths))
     await published(records, order(["file-10"], paths[:5]))
