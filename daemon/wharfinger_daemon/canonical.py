@@ -7,6 +7,7 @@ takes the slow path). ``tests/unit/daemon/test_canonical.py`` holds the property
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from securesystemslib.formats import encode_canonical
 from wharfinger_daemon.errors import InvalidRequestError, Reason
 
 _MAX_DEPTH = 64
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def encode(value: Any) -> bytes:
@@ -23,7 +25,7 @@ def encode(value: Any) -> bytes:
     Raises:
         InvalidRequestError: the value has no canonical form (a float, a lone surrogate, a type that is not JSON).
     """
-    _refuse_floats(value, 0)
+    _refuse_floats(value)
     try:
         fast = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         if b"\\" not in fast:
@@ -43,18 +45,20 @@ def _reference(value: Any) -> bytes:
     return encoded.encode("utf-8")
 
 
-def _refuse_floats(value: Any, depth: int) -> None:
-    # orjson would write a float, and the reference encoder refuses it: so do we, before either sees it.
-    if depth > _MAX_DEPTH:
-        raise _no_canonical_form("it is nested too deeply")
-    if isinstance(value, float):
-        raise _no_canonical_form("it contains a floating-point number")
-    if isinstance(value, dict):
-        for member in value.values():
-            _refuse_floats(member, depth + 1)
-    elif isinstance(value, list | tuple):
-        for member in value:
-            _refuse_floats(member, depth + 1)
+def _refuse_floats(value: Any) -> None:
+    # orjson would write a float, and the reference encoder refuses it: so do we, before either sees it. A level of
+    # nesting at a time: member by member would take longer than encoding.
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        types = {*map(type, level)}
+        if any(issubclass(one, float) for one in types):
+            raise _no_canonical_form("it contains a floating-point number")
+        if types <= _PLAIN:
+            return
+        objects = [one for one in level if isinstance(one, dict)]
+        arrays = [one for one in level if isinstance(one, list | tuple)]
+        level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(arrays)]
+    raise _no_canonical_form("it is nested too deeply")
 
 
 def _no_canonical_form(why: object) -> InvalidRequestError:

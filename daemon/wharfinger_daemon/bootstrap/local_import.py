@@ -43,7 +43,7 @@ async def import_locally(
         store = MetadataDirectory(configured.metadata_directory)
         opened = Repository(
             offline=await read_offline_roles(await including_staged(store)),
-            records=SqlPublications(local.database, configured.root_sha256),
+            records=SqlPublications(local.database, configured.root_sha256, local.journal),
             store=store,
             signer=AbsentSigner(),
             clock=clock,

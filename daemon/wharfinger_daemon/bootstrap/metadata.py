@@ -66,7 +66,7 @@ async def open_metadata(
     store = MetadataDirectory(configured.metadata_directory)
     repository = Repository(
         offline=await read_offline_roles(await including_staged(store)),
-        records=SqlPublications(database, configured.root_sha256),
+        records=SqlPublications(database, configured.root_sha256, signing.journal),
         store=store,
         signer=PublicationSigner(signing.service, configured.name, timeout_seconds=_SIGNING_SECONDS),
         clock=clock,

@@ -225,5 +225,6 @@ class Repository:
 
     def _observe(self, states: Mapping[str, RoleState]) -> None:
         earliest: dict[str, datetime] = {role: states[role].expires for role in (TIMESTAMP, SNAPSHOT)}
-        earliest["bins"] = min(states[role].expires for role in self.offline.bins.roles())
+        bins = f"{self.offline.bins.prefix}-"
+        earliest["bins"] = min(state.expires for role, state in states.items() if role.startswith(bins))
         self.observer.expires(earliest)

@@ -158,10 +158,12 @@ class Floors:
         below = {} if self._below is None else self._below.names(role)
         return {**below, **own} if own and below else own or below
 
-    def raise_to(self, role: RoleName, name: str, version: int) -> None:
-        """Raises a floor; one that is as high already stays."""
-        if version > self.get(role, name):
-            self.own.setdefault(role, {})[name] = version
+    def raise_to(self, role: RoleName, versions: Mapping[str, int]) -> None:
+        """Raises floors of a role; those that are as high already stay."""
+        floors = self.names(role)
+        raised = {name: version for name, version in versions.items() if version > floors.get(name, 0)}
+        if raised:
+            self.own.setdefault(role, {}).update(raised)
 
     def raise_all(self, floors: Floors) -> None:
         """Takes what another layer raised."""
@@ -217,9 +219,8 @@ class LedgerState:
         _check_version(reservation, self.floors.get(role, reservation.role), max_version_jump)
         _check_meta(reservation, self.floors, max_version_jump)
         self.digests[role, reservation.version] = reservation.digest
-        self.floors.raise_to(role, reservation.role, reservation.version)
-        for name, version in reservation.meta.items():
-            self.floors.raise_to(role, name, version)
+        raised = {reservation.role: reservation.version, **reservation.meta}
+        self.floors.raise_to(role, raised)
 
 
 def never_reserved(leaf: LeafReference) -> CorruptStateError:

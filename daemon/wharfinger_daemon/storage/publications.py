@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
@@ -25,8 +25,11 @@ from wharfinger_daemon.metadata.planning import (
 )
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.role_rows import RoleRows, in_batches
 from wharfinger_daemon.storage.schema import metadata_roles, publication_bins, publications, targets
+
+T = TypeVar("T")
 
 _PREPARED = "prepared"
 _PUBLISHED = "published"
@@ -38,10 +41,12 @@ class SqlPublications:
 
     Args:
         repository: its identity, the hexadecimal SHA-256 of its trusted root 1.
+        journal: writes, where there is one. What is written beside it makes the ledger read all its floors again.
     """
 
-    def __init__(self, database: Database, repository: str) -> None:
+    def __init__(self, database: Database, repository: str, journal: Journal | None = None) -> None:
         self._database = database
+        self._journal = journal
         self._repository = repository
         self._roles = RoleRows(repository)
 
@@ -64,7 +69,7 @@ class SqlPublications:
             self._record(connection, planned.publication, order.at)
             return planned.publication
 
-        return await self._database.run(work)
+        return await self._write(work)
 
     async def evade(self, claimed: Mapping[str, ClaimedVersions], order: PublicationOrder) -> Publication:
         def work(connection: Connection) -> Publication:
@@ -85,7 +90,7 @@ class SqlPublications:
             self._record(connection, planned.publication, order.at)
             return planned.publication
 
-        return await self._database.run(work)
+        return await self._write(work)
 
     async def last_shown(self) -> int:
         query = (
@@ -105,7 +110,7 @@ class SqlPublications:
                 .values(state=_PUBLISHED, published_at=at)
             )
 
-        await self._database.run(work)
+        await self._write(work)
 
     async def states(self, roles: Collection[str] | None = None) -> Mapping[str, RoleState]:
         return await self._database.run(lambda connection: self._roles.states(connection, roles))
@@ -131,7 +136,7 @@ class SqlPublications:
         def work(connection: Connection) -> None:
             connection.execute(query)
 
-        await self._database.run(work)
+        await self._write(work)
 
     async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
         def work(connection: Connection) -> Mapping[str, list[Target]]:
@@ -148,6 +153,11 @@ class SqlPublications:
             return listed
 
         return await self._database.run(work)
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        if self._journal is None:
+            return await self._database.run(work)
+        return await self._journal.write(lambda transaction: work(transaction.connection))
 
     def _newest(self, connection: Connection) -> Publication | None:
         row = connection.execute(

@@ -18,7 +18,7 @@ def reservation(version, content="x", role="bins-0", epoch=EPOCH, **meta):
 def floors_of(role, **names):
     floors = Floors()
     for name, version in names.items():
-        floors.raise_to((EPOCH, role), name.replace("_", "-"), version)
+        floors.raise_to((EPOCH, role), {name.replace("_", "-"): version})
     return floors
 
 
@@ -152,8 +152,8 @@ def test_only_raised_floors_are_written():
 def test_layer_of_floors_leaves_the_one_below_as_it_is_until_it_is_merged():
     below = floors_of("bins-0", bins_0=3)
     above = Floors(below)
-    above.raise_to((EPOCH, "bins-0"), "bins-0", 2)
-    above.raise_to((EPOCH, "bins-0"), "bins-0", 4)
+    above.raise_to((EPOCH, "bins-0"), {"bins-0": 2})
+    above.raise_to((EPOCH, "bins-0"), {"bins-0": 4})
     assert (4, 3) == (above.get((EPOCH, "bins-0"), "bins-0"), below.get((EPOCH, "bins-0"), "bins-0"))
     below.raise_all(above)
     assert 4 == below.get((EPOCH, "bins-0"), "bins-0")
