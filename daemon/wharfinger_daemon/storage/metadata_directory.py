@@ -17,6 +17,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _UNFINISHED = ".unfinished"
 _STAGED = ".staged"
+_WRITERS = 4
 # O_NONBLOCK: opening a FIFO must not wait for a writer.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -139,15 +141,24 @@ def _read(directory: int, name: str) -> bytes | None:
 
 
 def _add(directory: int, files: Sequence[VersionedFile]) -> None:
-    for file in files:
-        name = file_name(file.role, file.version)
-        with _durable(directory, name, file.content) as unfinished:
-            try:
-                os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
-            except FileExistsError as error:
-                if _read(directory, name) != file.content:
-                    raise another_content(name) from error
+    if len(files) == 1:
+        _add_one(directory, files[0])
+    else:
+        # A disk makes several files durable in little more time than one.
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="metadata") as writers:
+            for _ in writers.map(lambda file: _add_one(directory, file), files):
+                pass  # An error is raised here, when all the others have come to their end.
     os.fsync(directory)
+
+
+def _add_one(directory: int, file: VersionedFile) -> None:
+    name = file_name(file.role, file.version)
+    with _durable(directory, name, file.content) as unfinished:
+        try:
+            os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except FileExistsError as error:
+            if _read(directory, name) != file.content:
+                raise another_content(name) from error
 
 
 def _replace(directory: int, name: str, content: bytes) -> None:
