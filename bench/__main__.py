@@ -7,10 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import scanning, signing
+from bench import publishing, scanning, signing
 from bench.table import Result
 
-BENCHMARKS: dict[str, Callable[[int], Result]] = {"signing": signing.run, "scanning": scanning.run}
+BENCHMARKS: dict[str, Callable[[int], Result]] = {
+    "signing": signing.run,
+    "publishing": publishing.run,
+    "scanning": scanning.run,
+}
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -27,7 +27,7 @@ class PublicationSigner:
     async def sign(self, documents: Sequence[UnsignedDocument]) -> list[DocumentSignature]:
         signatures = await self._service.sign_prepared(
             [
-                PreparedItem(self._repository, _facts(document), document.signed, document.state.keyid)
+                PreparedItem(self._repository, _facts(document), document.signed, document.digest, document.state.keyid)
                 for document in documents
             ],
             request_id=f"publication-{uuid.uuid4().hex}",

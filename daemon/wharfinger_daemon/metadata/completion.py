@@ -97,7 +97,8 @@ class Completion:
             for roles in _batches(sorted(publication.bins)):
                 listings = await self._listings(roles, changes)
                 documents = [listing_document(states[role], listings[role]) for role in roles]
-                self.copy.keep(documents, await self._sign_and_add(documents))
+                await self._sign_and_add(documents)
+                self.copy.keep(documents)
             [snapshot] = await self._sign_and_add([naming_document(states[SNAPSHOT], self.copy.named)])
             await self._show(timestamp_document(states[TIMESTAMP], snapshot.version, snapshot.content), before_showing)
             await self.records.mark_published(publication, at)
@@ -128,7 +129,7 @@ class Completion:
     async def _spliced(self, changes: Mapping[str, Change]) -> dict[str, bytes]:
         """The listings of bins that can be made of their last file."""
         bases = {role: state for role in changes if (state := self.copy.file_of(role)) is not None}
-        contents = await asyncio.gather(*(self.store.read(role, state.version) for role, state in bases.items()))
+        contents = await self.store.read_all([(role, state.version) for role, state in bases.items()])
         return await asyncio.to_thread(_splice, self.copy, dict(zip(bases, contents, strict=True)), changes)
 
     async def _from_rows(self, roles: Sequence[str]) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 from wharfinger_daemon import canonical
 from wharfinger_daemon.metadata.listing import listing_of
@@ -54,6 +55,11 @@ class UnsignedDocument:
     signed: bytes
     meta: Mapping[str, int] = field(default_factory=dict)
 
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of ``signed``."""
+        return hashlib.sha256(self.signed).digest()
+
 
 @dataclass(frozen=True)
 class DocumentSignature:
@@ -70,7 +76,7 @@ def bin_document(state: RoleState, targets: Iterable[Target]) -> UnsignedDocumen
 
 def listing_document(state: RoleState, listing: bytes) -> UnsignedDocument:
     """A bin with a listing of targets, as ``listing.listing_of`` writes it."""
-    return UnsignedDocument(state, "targets", listing_head(state) + listing + listing_tail(state))
+    return UnsignedDocument(state, "targets", b"".join((listing_head(state), listing, listing_tail(state))))
 
 
 def listing_head(state: RoleState) -> bytes:
@@ -117,7 +123,7 @@ def timestamp_document(state: RoleState, snapshot_version: int, snapshot: bytes)
 def file_bytes(document: UnsignedDocument, signatures: Sequence[DocumentSignature]) -> bytes:
     """The file that clients download."""
     shown = canonical.encode([{"keyid": one.keyid, "sig": one.value.hex()} for one in signatures])
-    return b'{"signatures":' + shown + b',"signed":' + document.signed + b"}"
+    return b"".join((b'{"signatures":', shown, b',"signed":', document.signed, b"}"))
 
 
 def carries(content: bytes, document: UnsignedDocument) -> bool:

@@ -26,6 +26,9 @@ class MemoryStore:
         self._require_available()
         return self.files.get(file_name(role, version))
 
+    async def read_all(self, files: Sequence[tuple[str, int]]) -> list[bytes | None]:
+        return [await self.read(role, version) for role, version in files]
+
     async def add(self, files: Sequence[VersionedFile]) -> None:
         self._require_available()
         for file in files:

@@ -71,6 +71,10 @@ class MetadataStore(MetadataFiles, Protocol):
         UnavailableError: from every method: STORE_UNAVAILABLE. The same call may be made again.
     """
 
+    async def read_all(self, files: Sequence[tuple[str, int]]) -> list[bytes | None]:
+        """What ``read`` returns for each of these, by role and version."""
+        ...
+
     async def add(self, files: Sequence[VersionedFile]) -> None:
         """Adds files. They are durable when this returns; each appears whole or not at all. Repeats safely.
 

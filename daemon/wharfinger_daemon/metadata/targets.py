@@ -21,6 +21,7 @@ _HEX_DIGITS = {"sha256": 64, "sha512": 128, "blake2b-256": 64}
 _REQUIRED = frozenset({"sha256", "sha512"})
 _LOWER_HEX = re.compile(r"[0-9a-f]+")
 _PATH_CHARACTERS = re.compile(r"[ !#-\[\]-~]+")
+_ODD_SEGMENT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _path_problem(path: str) -> str | None:
         return "only printable ASCII without quotation marks and backslashes is allowed"
     if path.startswith("/"):
         return "it must be relative"
-    if any(segment in ("", ".", "..") for segment in path.split("/")):
+    if _ODD_SEGMENT.search(path):
         return "it has an empty segment, '.' or '..'"
     return None
 

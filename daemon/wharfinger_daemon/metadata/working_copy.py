@@ -1,7 +1,7 @@
 """What a publisher remembers of what it published, so that the next publication costs what it changes.
 
 The rows are the truth, and this is what was made of them: whatever fails, all of it is forgotten and read again. A file
-is remembered by its digest: one that somebody else wrote, or changed, is never built upon.
+is remembered by the digest of what was signed: one that somebody else wrote, or changed, is never built upon.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping
 
 from wharfinger_daemon.metadata.documents import RoleState, UnsignedDocument, listing_head, listing_tail
 from wharfinger_daemon.metadata.planning import SNAPSHOT, TIMESTAMP
-from wharfinger_daemon.metadata.ports import VersionedFile
 from wharfinger_daemon.metadata.role_versions import RoleVersions
 
 
@@ -60,15 +59,18 @@ class WorkingCopy:
         known = self._files.get(role)
         return None if known is None else known[0]
 
-    def keep(self, documents: Iterable[UnsignedDocument], files: Iterable[VersionedFile]) -> None:
-        """Remembers the files of bins that are in the store now."""
-        for document, file in zip(documents, files, strict=True):
-            self._files[file.role] = document.state, hashlib.sha256(file.content).digest()
+    def keep(self, documents: Iterable[UnsignedDocument]) -> None:
+        """Remembers the bins whose files are in the store now."""
+        for document in documents:
+            self._files[document.state.role] = document.state, document.digest
 
     def listing_in(self, role: str, content: bytes | None) -> bytes | None:
         """The listing in the file of a bin; None if it is not the file that was written."""
         known = self._files.get(role)
-        if content is None or known is None or hashlib.sha256(content).digest() != known[1]:
+        if content is None or known is None:
             return None
-        head, tail = listing_head(known[0]), listing_tail(known[0]) + b"}"
-        return content[content.index(head) + len(head) : len(content) - len(tail)]
+        head, tail = listing_head(known[0]), listing_tail(known[0])
+        begin, end = content.find(head), len(content) - len(b"}")
+        if hashlib.sha256(memoryview(content)[begin:end]).digest() != known[1]:
+            return None
+        return content[begin + len(head) : end - len(tail)]

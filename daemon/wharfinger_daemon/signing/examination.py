@@ -77,7 +77,8 @@ class Examiner:
         _check_named(metadata, repository)
         key = self._key(repository, authority, role, item.keyid)
         _check_grant(caller, repository, role)
-        return self._examined(repository, metadata.facts, authority, key, item.signed)
+        digest = hashlib.sha256(item.signed).digest()
+        return self._examined(repository, metadata.facts, authority, key, item.signed, digest)
 
     def examine_prepared(self, item: PreparedItem) -> ExaminedItem:
         """Examines what the publisher prepared, believing its facts."""
@@ -86,7 +87,7 @@ class Examiner:
         authority = repository.authority(facts.role)
         self._check_expiry(facts, authority.role_type)
         key = self._key(repository, authority, facts.role, item.keyid)
-        return self._examined(repository, facts, authority, key, item.signed)
+        return self._examined(repository, facts, authority, key, item.signed, item.digest)
 
     def key_for(self, repository: str, role: str) -> AuthorisedKey:
         """The key that signs a role where none is named, whether signing is suspended or not.
@@ -107,7 +108,7 @@ class Examiner:
         """
         document = reading.parse(item.signed)
         metadata = reading.read(document, document.role(item.facts.role), self._policy)
-        if metadata.facts != item.facts:
+        if metadata.facts != item.facts or hashlib.sha256(item.signed).digest() != item.digest:
             raise CorruptStateError(
                 f"The publisher prepared version {item.facts.version} of '{item.facts.role}', and its bytes say "
                 "something else. Nothing was signed. This is an error in the program; please report it.",
@@ -140,12 +141,13 @@ class Examiner:
         authority: RoleAuthority,
         key: AuthorisedKey,
         signed: bytes,
+        digest: bytes,
     ) -> ExaminedItem:
         reservation = Reservation(
             repository.epoch,
             facts.role,
             facts.version,
-            hashlib.sha256(signed).digest(),
+            digest,
             key.keyid,
             facts.meta,
             frozenset(repository.versions),

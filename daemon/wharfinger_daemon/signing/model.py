@@ -118,11 +118,16 @@ class MetadataFacts:
 
 @dataclass(frozen=True)
 class PreparedItem:
-    """One thing to sign, from the publisher in this process: it knows the facts because it wrote the bytes."""
+    """One thing to sign, from the publisher in this process: it knows the facts because it wrote the bytes.
+
+    Attributes:
+        digest: SHA-256 of ``signed``.
+    """
 
     repository: str
     facts: MetadataFacts
     signed: bytes
+    digest: bytes
     keyid: str = ""
 
 

@@ -46,6 +46,10 @@ class MetadataDirectory:
         name = file_name(role, version)
         return await self._in_directory(lambda directory: _read(directory, name))
 
+    async def read_all(self, files: Sequence[tuple[str, int]]) -> list[bytes | None]:
+        names = [file_name(role, version) for role, version in files]
+        return await self._in_directory(lambda directory: [_read(directory, name) for name in names])
+
     async def add(self, files: Sequence[VersionedFile]) -> None:
         await self._in_directory(lambda directory: _add(directory, files))
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+import orjson
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.documents import RoleState
@@ -143,13 +144,13 @@ class SqlPublications:
             listed: dict[str, list[Target]] = {role: [] for role in bins}
             for names in in_batches(bins):
                 query = (
-                    select(targets)
+                    select(targets.c.bin, targets.c.path, targets.c.length, targets.c.hashes)
                     .where(targets.c.repository == self._repository)
                     .where(targets.c.bin.in_(names))
                     .order_by(targets.c.bin, targets.c.path)
                 )
-                for row in connection.execute(query):
-                    listed[row.bin].append(_target(row))
+                for role, path, length, hashes in connection.execute(query):
+                    listed[role].append(_target(role, path, length, hashes))
             return listed
 
         return await self._database.run(work)
@@ -188,7 +189,8 @@ class SqlPublications:
         listed = {}
         for names in in_batches(paths):
             query = select(targets).where(targets.c.repository == self._repository).where(targets.c.path.in_(names))
-            listed.update({row.path: _target(row) for row in connection.execute(query)})
+            rows = connection.execute(query)
+            listed.update({row.path: _target(row.bin, row.path, row.length, row.hashes) for row in rows})
         return listed
 
     def _apply(self, connection: Connection, change: Change, order: PublicationOrder) -> None:
@@ -228,12 +230,12 @@ class SqlPublications:
             connection.execute(insert(publication_bins), rows)
 
 
-def _target(row: Row[Any]) -> Target:
+def _target(role: str, path: str, length: int, hashes: str) -> Target:
     try:
-        return Target(row.path, row.length, json.loads(row.hashes))
+        return Target(path, length, orjson.loads(hashes))
     except (InvalidRequestError, ValueError, AttributeError, TypeError) as error:
         raise CorruptStateError(
-            f"The database has a target that is none, in '{row.bin}': {error} Restore the database from a good copy.",
+            f"The database has a target that is none, in '{role}': {error} Restore the database from a good copy.",
             reason=Reason.TARGET_INVALID,
-            role=row.bin,
+            role=role,
         ) from error

@@ -196,7 +196,7 @@ class Bench:
     def prepared(self, signed, role, **changes):
         content = canonical_bytes(signed)
         facts = read(parse(content), role, self.policy).facts
-        return PreparedItem("pypi", replace(facts, **changes), content)
+        return PreparedItem("pypi", replace(facts, **changes), content, hashlib.sha256(content).digest())
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The publisher in this process sends facts with its bytes; they are believed, and checked at random."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -77,10 +78,17 @@ async def test_publisher_is_bound_by_ceiling_ledger_and_authority(bench, path_of
     assert reasons == bench.observer.reasons
 
 
+async def test_bytes_whose_digest_is_another_are_not_signed(bench):
+    item = bench.prepared(bench.maker.snapshot(), "snapshot")
+    with pytest.raises(CorruptStateError) as caught:
+        await bench.sign_prepared(replace(item, digest=b"0" * 32))
+    assert Reason.FACTS_MISMATCH == caught.value.reason
+
+
 async def test_unknown_repository_is_refused(bench):
     item = bench.prepared(bench.maker.snapshot(), "snapshot")
     with pytest.raises(NotFoundError):
-        await bench.sign_prepared(PreparedItem("other", item.facts, item.signed))
+        await bench.sign_prepared(PreparedItem("other", item.facts, item.signed, item.digest))
 
 
 async def test_publication_that_was_cut_off_is_signed_again_with_the_same_signatures(bench):
