@@ -10,6 +10,10 @@ import pytest
 _OF_ONE_TOKEN = ("contract/hsm", "contract/hsm_modules", "integration/hsm", "unit/hsm")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "xdist_group: also where pytest-xdist is switched off")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file is run by one worker: what its module's fixtures start, they start once."""
     here = Path(__file__).parent

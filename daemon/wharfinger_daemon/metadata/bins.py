@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from wharfinger_daemon.errors import Reason, StartupError
 
-MAX_BIT_LENGTH = 16
+# python-tuf's and tuf-js's clients refuse a snapshot of more than 2,000,000 bytes by default. One that names 65,536
+# bins has more at version 1 of each already; 32,768 fit whatever their versions.
+MAX_BIT_LENGTH = 15
 
 _PREFIX = re.compile(r"[a-z0-9]+")
 
@@ -21,7 +23,7 @@ class HashBins:
     A path belongs to the bin whose index is the first ``bit_length`` bits of the SHA-256 of its UTF-8 bytes.
 
     Raises:
-        StartupError: CONFIGURATION_INVALID; there must be 2 to 65,536 bins, as a power of two, because python-tuf's and
+        StartupError: CONFIGURATION_INVALID; there must be 2 to 32,768 bins, as a power of two, because python-tuf's and
             tuf-js's clients refuse a snapshot that names more.
     """
 
