@@ -37,8 +37,10 @@ class Metrics:
             "wrong_splices", "Bins that were made wrongly of their last file; none was published."
         )
         self.expiry = self._gauge(
-            "metadata_expiry_timestamp_seconds", "When published metadata expires; of bins, the earliest.", "role"
+            "metadata_expiry_timestamp_seconds", "When published metadata expires; of hash bins, the earliest.", "role"
         )
+        self.renewals_due = self._gauge("metadata_renewals_due", "Roles that were due at the last check.")
+        self.swept_files = self._counter("metadata_swept_files", "Metadata files removed because none uses them.")
         self.scans = self._counter("scans", "Finished scans; without a classification, failed.", "classification")
         self.scan_seconds = self._histogram("scan_seconds", "Duration of scans in their worker.")
 

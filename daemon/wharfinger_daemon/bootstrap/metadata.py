@@ -24,10 +24,12 @@ from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
 from wharfinger_daemon.metadata.reading import MetadataReader
 from wharfinger_daemon.metadata.repository import Repository
+from wharfinger_daemon.metadata.retention import Retention, RetentionSettings, Sweeper
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.import_log import JournalImportLog
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.storage.publication_history import SqlPublicationHistory
 from wharfinger_daemon.storage.publications import SqlPublications
 from wharfinger_daemon.telemetry import Metrics
 
@@ -74,7 +76,14 @@ async def open_metadata(
         observer=MetricsObserver(metrics),
     )
     checks = PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds)
-    publisher = Publisher(repository, checks, authority)
+    retention = Retention(
+        store,
+        SqlPublicationHistory(database, configured.root_sha256, signing.journal),
+        clock,
+        _retention(settings.metadata),
+        repository.observer,
+    )
+    publisher = Publisher(repository, checks, authority, Sweeper(retention))
     await publisher.start()
     stack.push_async_callback(publisher.close)
     signing.standing.watch(publisher.look_again)
@@ -118,6 +127,13 @@ async def publish_once(settings: Settings, clock: Clock) -> None:
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.
             authority = import_authorities(settings, signing, NoSuccession(), clock)[settings.metadata.repository]
             await open_metadata(settings, database, signing, clock, metrics, stack, authority)
+
+
+def _retention(metadata: MetadataSettings) -> RetentionSettings:
+    return RetentionSettings(
+        grace=timedelta(seconds=metadata.superseded_kept_seconds + metadata.cache_life_seconds),
+        interval_seconds=metadata.sweep_interval_seconds,
+    )
 
 
 def _lifetimes(metadata: MetadataSettings) -> Lifetimes:

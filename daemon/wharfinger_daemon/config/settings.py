@@ -47,6 +47,9 @@ class MetadataSettings(Section):
     snapshot_expire_hours: Positive = 24
     timestamp_expire_hours: Positive = 24
     renewal_check_seconds: Seconds = 60
+    superseded_kept_seconds: Seconds = 3600
+    cache_life_seconds: Seconds = 600
+    sweep_interval_seconds: Seconds = 300
 
 
 class ScanSettings(Section):

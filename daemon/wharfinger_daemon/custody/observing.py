@@ -62,6 +62,14 @@ class MetricsObserver:
         for role, instant in earliest.items():
             self._metrics.expiry.labels(role).set(instant.timestamp())
 
+    def renewals_due(self, number: int) -> None:
+        """Remembers how many roles were due at the last check."""
+        self._metrics.renewals_due.set(number)
+
+    def swept(self, files: int) -> None:
+        """Counts removed files."""
+        self._metrics.swept_files.inc(files)
+
     def scanned(self, scan: Scan) -> None:
         """Counts a scan that finished or failed."""
         label = "" if scan.verdict is None else scan.verdict.classification.label

@@ -4,6 +4,8 @@
     bins.py         which bin lists a path
     documents.py    the exact bytes of bins, snapshot and timestamp
     planning.py     which versions a change leads to: the rules
+    renewal.py      when roles are signed anew without a change
+    retention.py    which files nobody uses any more
     ports.py        what publishing needs: records, a store, a signer
     completion.py   from a prepared publication to what clients see
     waiting.py      changes that wait together and share one publication

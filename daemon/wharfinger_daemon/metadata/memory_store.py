@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
-from wharfinger_daemon.metadata.ports import VersionedFile, another_content, file_name
+from wharfinger_daemon.metadata.ports import (
+    VersionedFile,
+    another_content,
+    file_name,
+    removable_file_name,
+    versioned_file,
+)
 
 
 class MemoryStore:
@@ -43,6 +49,15 @@ class MemoryStore:
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         self._require_available()
         return [file for file in files if not self.files.get(file_name(*file))]
+
+    async def listed(self) -> Sequence[tuple[str, int]]:
+        self._require_available()
+        return [file for file in map(versioned_file, self.files) if file is not None]
+
+    async def remove(self, files: Sequence[tuple[str, int]]) -> None:
+        self._require_available()
+        for name in [removable_file_name(*file) for file in files]:
+            self.files.pop(name, None)
 
     async def stage(self, content: bytes | None) -> None:
         self._require_available()

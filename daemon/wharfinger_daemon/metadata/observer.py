@@ -21,8 +21,17 @@ class PublicationObserver(Protocol):
         ...
 
     def expires(self, earliest: Mapping[str, datetime]) -> None:
-        """When ``timestamp``, ``snapshot`` and the first of the ``bins`` that clients see expire. Told at the start and
-        after each publication."""
+        """When what clients see expires, by kind: ``root``, the offline roles by name, ``snapshot``, ``timestamp``, and
+        as ``bin-n`` the hash bin that expires first. Kinds that are not named expire as was told before. Told at the
+        start and after each publication; of a root at the start and when one was imported."""
+        ...
+
+    def renewals_due(self, number: int) -> None:
+        """So many roles are due to be renewed. Told at each check, before they are."""
+        ...
+
+    def swept(self, files: int) -> None:
+        """So many files that nobody uses any more were removed."""
         ...
 
 
@@ -37,3 +46,9 @@ class SilentObserver:
 
     def expires(self, earliest: Mapping[str, datetime]) -> None:
         """Nobody watches."""
+
+    def renewals_due(self, number: int) -> None:
+        """Nobody worries."""
+
+    def swept(self, files: int) -> None:
+        """Nobody sees what is gone."""

@@ -1,7 +1,8 @@
 """Which versions a change leads to. Implementations of ``PublicationRecords`` run these rules inside their transaction.
 
 Rules of the whole module:
-  (1) A bin gets a new version when what it lists changes, or when its time is running out; nothing else does that.
+  (1) A bin gets a new version when what it lists changes, or when it is renewed; nothing else does that. When that is,
+      is for ``renewal.py``.
   (2) Versions go up by one. What is prepared is finished before anything else is prepared.
   (3) The snapshot gets a new version when a bin or an offline role does, or when its own time is running out.
   (4) Every publication has a new timestamp: otherwise clients would not see it.
@@ -13,7 +14,7 @@ Rules of the whole module:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -29,7 +30,7 @@ BINS = "bins"
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """How long each kind of online metadata holds. Each is renewed when less than half of that is left."""
+    """How long each kind of online metadata holds. Each is renewed before less than half of that is left."""
 
     bins: timedelta = timedelta(days=1)
     snapshot: timedelta = timedelta(days=1)
@@ -38,11 +39,6 @@ class Lifetimes:
     def of(self, role: str) -> timedelta:
         """The lifetime of an online role."""
         return {SNAPSHOT: self.snapshot, TIMESTAMP: self.timestamp}.get(role, self.bins)
-
-    @property
-    def longest(self) -> timedelta:
-        """The longest of them."""
-        return max(self.bins, self.snapshot, self.timestamp)
 
 
 @dataclass(frozen=True)
@@ -152,17 +148,6 @@ class Plan:
 
     publication: Publication
     states: tuple[RoleState, ...]
-
-
-def due_roles(expiring: Iterable[RoleState], lifetimes: Lifetimes, bins: HashBins, now: datetime) -> frozenset[str]:
-    """Which online roles among these have less than half of their lifetime left."""
-    online = {SNAPSHOT, TIMESTAMP}
-    return frozenset(
-        state.role
-        for state in expiring
-        if (state.role in online or state.role.startswith(f"{bins.prefix}-"))
-        and state.expires - now < lifetimes.of(state.role) / 2
-    )
 
 
 def concerned_roles(order: PublicationOrder, touched: Collection[str]) -> frozenset[str]:

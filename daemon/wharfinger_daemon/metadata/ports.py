@@ -41,6 +41,31 @@ def file_name(role: str, version: int) -> str:
     return f"{version}.{role}.json" if version else f"{role}.json"
 
 
+VERSIONED_FILE = re.compile(r"([1-9][0-9]{0,18})\.([a-z0-9][a-z0-9-]{0,63})\.json")
+
+
+def versioned_file(name: str) -> tuple[str, int] | None:
+    """Role and version of a versioned file by its name; None if it is another file."""
+    match = VERSIONED_FILE.fullmatch(name)
+    return None if match is None else (match[2], int(match[1]))
+
+
+def removable_file_name(role: str, version: int) -> str:
+    """What clients call a file that may be removed.
+
+    Raises:
+        InvalidRequestError: MALFORMED_REQUEST; it is a root (all of them stay: TUF specification 1.0.34, section 6.1),
+            has no version in its name, or is no metadata.
+    """
+    name = file_name(role, version)
+    if role == "root" or not version:
+        raise InvalidRequestError(
+            f"{name} is never removed: clients need it. Only superseded versions of other roles may go.",
+            reason=Reason.MALFORMED_REQUEST,
+        )
+    return name
+
+
 def another_content(name: str) -> CorruptStateError:
     """The error for a file that was to be added and exists with another content."""
     return CorruptStateError(
@@ -89,6 +114,21 @@ class MetadataStore(MetadataFiles, Protocol):
 
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         """Which of these files, by role and version, are not there or are empty. Their content is not looked at."""
+        ...
+
+    async def listed(self) -> Sequence[tuple[str, int]]:
+        """Role and version of every versioned file that is there, in any order, roots included; what is no metadata is
+        passed over. A file that is added or removed meanwhile may be among them or not."""
+        ...
+
+    async def remove(self, files: Sequence[tuple[str, int]]) -> None:
+        """Removes versioned files, by role and version, durably; which are gone when this is cut off, is not known.
+        Repeats safely: a file that is not there is no error.
+
+        Raises:
+            InvalidRequestError: MALFORMED_REQUEST; one of them is a root, has no version in its name, or is no
+                metadata. Nothing was removed.
+        """
         ...
 
     async def stage(self, content: bytes | None) -> None:
@@ -154,10 +194,6 @@ class PublicationRecords(Protocol):
 
     async def states(self, roles: Collection[str] | None = None) -> Mapping[str, RoleState]:
         """The newest state of these roles that there are, or of every role, by name, prepared or published."""
-        ...
-
-    async def expiring(self, before: datetime, limit: int) -> list[RoleState]:
-        """Roles that expire before an instant, soonest first."""
         ...
 
     async def signed_by_others(self, keys: OnlineKeys, limit: int) -> list[RoleState]:

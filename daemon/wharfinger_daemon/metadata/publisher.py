@@ -1,5 +1,5 @@
 """The publisher: one task that publishes what waits, takes in new offline metadata, renews what runs out or was signed
-by another key than the one that signs now, and finishes what was begun.
+by another key than the one that signs now, finishes what was begun, and removes what nobody uses any more.
 
 Rules of the whole module:
   (1) There is one publisher for a store; the store's lock keeps others out.
@@ -13,9 +13,8 @@ Rules of the whole module:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -24,38 +23,33 @@ from wharfinger_daemon.metadata.failures import draining, publication_failed
 from wharfinger_daemon.metadata.intake import Intake, OfflineAuthority, bring_to_clients, staged_intake
 from wharfinger_daemon.metadata.planning import Change, Publication
 from wharfinger_daemon.metadata.ports import file_name
+from wharfinger_daemon.metadata.publisher_settings import PublisherSettings
 from wharfinger_daemon.metadata.repository import Repository
+from wharfinger_daemon.metadata.retention import Sweeper
 from wharfinger_daemon.metadata.targets import Target
+from wharfinger_daemon.metadata.timing import Timer, until
 from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, merged, request
 from wharfinger_daemon.metadata.waiting_intakes import Decide, WaitingIntake, WaitingIntakes
 
 log = structlog.get_logger()
 
-
-@dataclass(frozen=True)
-class PublisherSettings:
-    """How the publisher works.
-
-    Attributes:
-        max_waiting: how many changes may wait.
-        max_renewed_at_once: how many roles one publication renews, so that changes need not wait for all of them.
-        renewal_check_seconds: how often to look for what runs out.
-        files_read_at_start: of how many bins the published file is compared with the records.
-        first_retry_seconds, longest_retry_seconds: how long to wait after a failure; doubled each time, up to a bound.
-    """
-
-    max_waiting: int = 1000
-    max_renewed_at_once: int = 256
-    renewal_check_seconds: float = 60
-    files_read_at_start: int = 16
-    first_retry_seconds: float = 0.1
-    longest_retry_seconds: float = 5
+__all__ = ["Publisher", "PublisherSettings"]
 
 
 class Publisher:
-    """Publishes one repository. Call ``start`` first and ``close`` last."""
+    """Publishes one repository. Call ``start`` first and ``close`` last.
 
-    def __init__(self, repository: Repository, settings: PublisherSettings, authority: OfflineAuthority) -> None:
+    Args:
+        sweeper: of the same repository; without one, every file stays.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        settings: PublisherSettings,
+        authority: OfflineAuthority,
+        sweeper: Sweeper | None = None,
+    ) -> None:
         self._repository = repository
         self._settings = settings
         self._authority = authority
@@ -65,7 +59,9 @@ class Publisher:
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._problem: str | None = None
-        self._next_check = 0.0
+        self._check = Timer()
+        self._sweep = Timer()
+        self._sweeper = sweeper
 
     @property
     def problem(self) -> str | None:
@@ -89,7 +85,7 @@ class Publisher:
         except BaseException:
             await store.unlock()
             raise
-        self._plan_check(0)
+        self._check.set(0)
         self._task = asyncio.create_task(self._run(), name="publisher")
 
     async def close(self) -> None:
@@ -161,7 +157,7 @@ class Publisher:
 
     def look_again(self) -> None:
         """Has the publisher look at once what is due: to be called when another key signs from now on."""
-        self._plan_check(0)
+        self._check.set(0)
         self._wake.set()
 
     async def _run(self) -> None:
@@ -170,9 +166,9 @@ class Publisher:
             while not self._closing.is_set():
                 if await self._turn():
                     delay = self._settings.first_retry_seconds
-                    await _until(self._wake, self._seconds_to_check())
+                    await until(self._wake, self._seconds_to_wait())
                 else:
-                    await _until(self._closing, delay)
+                    await until(self._closing, delay)
                     delay = min(2 * delay, self._settings.longest_retry_seconds)
         finally:
             # Also when the task ends by an error that nobody foresaw: nobody may wait for it any more.
@@ -190,10 +186,10 @@ class Publisher:
             if self._problem is not None:
                 await self._recover()
             taken = self._waiting.take_all()
-            if taken:
-                await self._publish(taken)
-            if self._seconds_to_check() == 0:
-                await self._renew()
+            due = await self._due(taken)
+            if taken or due:
+                await self._publish(taken, due)
+            await self._sweep_a_little()
         except Exception as error:  # noqa: BLE001  # The task must outlive what nobody foresaw, and try again.
             self._fail([*taken, *self._waiting.take_all()], error)
             return False
@@ -208,7 +204,7 @@ class Publisher:
             await self._resume()
             await self._repository.finish()
             await self._repository.publish(Change())
-            while await self._repository.renew(self._settings.max_renewed_at_once, of_other_keys=False):
+            while await self._repository.renew_late(self._settings.max_renewed_at_once):
                 pass
             await self._repository.mend(self._settings.files_read_at_start)
         except RefusedError as error:
@@ -230,7 +226,7 @@ class Publisher:
         except BaseException as error:
             waiting.fail(publication_failed(error) if isinstance(error, Exception) else draining())
             raise
-        self._plan_check(0)
+        self._check.set(0)
 
     async def _resume(self) -> None:
         """Takes in what was staged, if that was interrupted."""
@@ -242,7 +238,9 @@ class Publisher:
     async def _bring(self, intake: Intake) -> Publication:
         offline = await self._authority.authorise(intake)
         self._repository = replace(self._repository, offline=offline)
-        return await bring_to_clients(self._repository, intake)
+        publication = await bring_to_clients(self._repository, intake)
+        await self._repository.observe()
+        return publication
 
     async def _recover(self) -> None:
         await self._repository.records.prove_writable()
@@ -251,10 +249,21 @@ class Publisher:
         self._problem = None
         log.info("publishing works again")
         # What was prepared long ago may expire soon.
-        self._plan_check(0)
+        self._check.set(0)
 
-    async def _publish(self, taken: Sequence[WaitingChange]) -> None:
-        publication = await self._repository.publish(merged(waiting.change for waiting in taken))
+    async def _due(self, taken: Sequence[WaitingChange]) -> list[str]:
+        """What is to be renewed, if it is time to look; with the changes, which have a publication anyway."""
+        if self._check.seconds_left > 0:
+            return []
+        most = self._settings.max_renewed_at_once
+        if taken:
+            most = min(most, self._settings.max_renewed_with_changes)
+        due = await self._repository.due(most)
+        self._check.set(0 if len(due) == most else self._settings.renewal_check_seconds)
+        return due
+
+    async def _publish(self, taken: Sequence[WaitingChange], due: Sequence[str]) -> None:
+        publication = await self._repository.publish(merged(waiting.change for waiting in taken), due)
         for waiting in taken:
             waiting.succeed(self._result(publication, waiting.change.paths))
 
@@ -263,9 +272,9 @@ class Publisher:
         versions = {role: publication.bins[role] for role in sorted(roles & publication.bins.keys())}
         return PublicationResult(publication.timestamp_version, publication.snapshot_version, versions)
 
-    async def _renew(self) -> None:
-        more = await self._repository.renew(self._settings.max_renewed_at_once)
-        self._plan_check(0 if more else self._settings.renewal_check_seconds)
+    async def _sweep_a_little(self) -> None:
+        if self._sweeper is not None and self._sweep.seconds_left == 0:
+            self._sweep.set(await self._sweeper.step())
 
     def _fail(self, waiting: Sequence[WaitingChange], error: Exception) -> None:
         self._problem = str(error)
@@ -278,14 +287,6 @@ class Publisher:
         self._waiting.fail_all(draining)
         self._intakes.fail_all(draining)
 
-    def _plan_check(self, seconds: float) -> None:
-        self._next_check = asyncio.get_running_loop().time() + seconds
-
-    def _seconds_to_check(self) -> float:
-        return max(0.0, self._next_check - asyncio.get_running_loop().time())
-
-
-async def _until(event: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
+    def _seconds_to_wait(self) -> float:
+        check = self._check.seconds_left
+        return check if self._sweeper is None else min(check, self._sweep.seconds_left)

@@ -5,10 +5,10 @@ Whoever calls these methods calls them one after another.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 import structlog
 
@@ -17,6 +17,7 @@ from wharfinger_daemon.errors import Reason, RefusedError
 from wharfinger_daemon.metadata.agreement import require_same_bins, require_same_history
 from wharfinger_daemon.metadata.completion import BeforeShowing, Completion, nothing
 from wharfinger_daemon.metadata.documents import RoleState, bin_document, carries
+from wharfinger_daemon.metadata.expiries import ROOT, earliest_expiries, newest_root
 from wharfinger_daemon.metadata.observer import PublicationObserver, SilentObserver
 from wharfinger_daemon.metadata.planning import (
     SNAPSHOT,
@@ -27,11 +28,11 @@ from wharfinger_daemon.metadata.planning import (
     OfflineRoles,
     Publication,
     PublicationOrder,
-    due_roles,
     leads_elsewhere,
 )
 from wharfinger_daemon.metadata.ports import MetadataStore, OnlineSigner, PublicationRecords
 from wharfinger_daemon.metadata.published import published_versions
+from wharfinger_daemon.metadata.renewal import due_roles, late_roles
 from wharfinger_daemon.metadata.working_copy import WorkingCopy
 
 log = structlog.get_logger()
@@ -106,22 +107,33 @@ class Repository:
         states = await self.records.states((TIMESTAMP, SNAPSHOT))
         return Publication(states[TIMESTAMP].version, states[SNAPSHOT].version, {}, published=True)
 
-    async def renew(self, most: int, *, of_other_keys: bool = True) -> bool:
-        """Renews roles that have less than half of their lifetime left, those that expire soonest first, and then those
-        that another key signed than the one that signs now.
+    async def due(self, most: int) -> list[str]:
+        """The roles to sign anew now: those that ``renewal.due_roles`` names, in its order, and then those that another
+        key signed than the one that signs now.
+
+        Args:
+            most: how many to name.
+        """
+        states = (await self.records.states()).values()
+        # Of 16,384 bins this takes as long as some hundred requests.
+        due = await asyncio.to_thread(due_roles, states, self.lifetimes, self.offline.bins, self.clock.now())
+        self.observer.renewals_due(len(due))
+        if len(due) < most:
+            others = await self.records.signed_by_others((await self._order(_NOTHING)).keys, most)
+            due = list(dict.fromkeys([*due, *(state.role for state in others)]))
+        return due[:most]
+
+    async def renew_late(self, most: int) -> bool:
+        """Renews roles that have less than half of their lifetime left, as ``renewal.late_roles`` names them.
 
         Returns:
             Whether anything was renewed; then there may be more.
         """
-        now = self.clock.now()
-        expiring = await self.records.expiring(now + self.lifetimes.longest / 2, most)
-        due = due_roles(expiring, self.lifetimes, self.offline.bins, now)
-        if of_other_keys and len(due) < most:
-            others = await self.records.signed_by_others((await self._order(_NOTHING)).keys, most - len(due))
-            due = due.union(state.role for state in others)
-        if due:
-            await self.publish(_NOTHING, due)
-        return bool(due)
+        states = (await self.records.states()).values()
+        late = await asyncio.to_thread(late_roles, states, self.lifetimes, self.offline.bins, self.clock.now())
+        if late:
+            await self.publish(_NOTHING, late[:most])
+        return bool(late)
 
     async def show_new_metadata(self, *, everything: bool, before_showing: BeforeShowing) -> Publication:
         """Publishes a snapshot that names the offline roles as they are now, and a timestamp, even if they had no news:
@@ -176,8 +188,11 @@ class Repository:
             await self.publish(_NOTHING, broken)
 
     async def observe(self) -> None:
-        """Tells the observer when metadata expires."""
+        """Tells the observer when metadata expires, root included."""
         self._observe(await self.records.states())
+        root = await newest_root(self.store)
+        if root is not None:
+            self.observer.expires({ROOT: root.expires})
 
     async def _order(self, change: Change, renew: Collection[str] = ()) -> PublicationOrder:
         keys = await self.signer.keys(next(self.offline.bins.roles()))
@@ -224,7 +239,4 @@ class Repository:
         return await self.records.evade(claimed, order)
 
     def _observe(self, states: Mapping[str, RoleState]) -> None:
-        earliest: dict[str, datetime] = {role: states[role].expires for role in (TIMESTAMP, SNAPSHOT)}
-        bins = f"{self.offline.bins.prefix}-"
-        earliest["bins"] = min(state.expires for role, state in states.items() if role.startswith(bins))
-        self.observer.expires(earliest)
+        self.observer.expires(earliest_expiries(states.values(), self.offline.bins))

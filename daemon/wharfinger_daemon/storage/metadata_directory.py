@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
-from wharfinger_daemon.metadata.ports import VersionedFile, another_content, file_name
+from wharfinger_daemon.metadata.ports import (
+    VersionedFile,
+    another_content,
+    file_name,
+    removable_file_name,
+    versioned_file,
+)
 
 T = TypeVar("T")
 
@@ -58,6 +64,13 @@ class MetadataDirectory:
 
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         return await self._in_directory(lambda directory: [file for file in files if not _holds(directory, file)])
+
+    async def listed(self) -> Sequence[tuple[str, int]]:
+        return await self._in_directory(_listed)
+
+    async def remove(self, files: Sequence[tuple[str, int]]) -> None:
+        names = [removable_file_name(*file) for file in files]
+        await self._in_directory(lambda directory: _remove(directory, *names))
 
     async def stage(self, content: bytes | None) -> None:
         await self._in_directory(
@@ -171,10 +184,15 @@ def _replace(directory: int, name: str, content: bytes) -> None:
     os.fsync(directory)
 
 
-def _remove(directory: int, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=directory)
+def _remove(directory: int, *names: str) -> None:
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
     os.fsync(directory)
+
+
+def _listed(directory: int) -> list[tuple[str, int]]:
+    return [file for file in map(versioned_file, os.listdir(directory)) if file is not None]
 
 
 def _holds(directory: int, file: tuple[str, int]) -> bool:

@@ -116,9 +116,6 @@ class SqlPublications:
     async def states(self, roles: Collection[str] | None = None) -> Mapping[str, RoleState]:
         return await self._database.run(lambda connection: self._roles.states(connection, roles))
 
-    async def expiring(self, before: datetime, limit: int) -> list[RoleState]:
-        return await self._database.run(lambda connection: self._roles.expiring(connection, before, limit))
-
     async def signed_by_others(self, keys: OnlineKeys, limit: int) -> list[RoleState]:
         return await self._database.run(lambda connection: self._roles.signed_by_others(connection, keys, limit))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
@@ -44,15 +43,6 @@ class RoleRows:
         """How many online roles there are."""
         query = select(func.count()).where(metadata_roles.c.repository == self._repository).where(_ONLINE)
         return connection.execute(query).scalar_one()
-
-    def expiring(self, connection: Connection, before: datetime, limit: int) -> list[RoleState]:
-        """Those that expire before an instant, soonest first."""
-        query = (
-            self._all.where(metadata_roles.c.expires < before)
-            .order_by(metadata_roles.c.expires, metadata_roles.c.role)
-            .limit(limit)
-        )
-        return [_state(row) for row in connection.execute(query)]
 
     def signed_by_others(self, connection: Connection, keys: OnlineKeys, limit: int) -> list[RoleState]:
         """Online roles whose newest version is not to be signed with these keys, by name."""

@@ -78,3 +78,34 @@ async def test_a_staged_note_is_kept_replaced_and_thrown_away(store: MetadataSto
     for _ in range(2):
         await store.stage(None)
         assert await store.staged() is None
+
+
+async def test_versioned_files_are_listed_and_nothing_else(store: MetadataStore) -> None:
+    assert [] == list(await store.listed())
+    await store.add([VersionedFile("bins-0", 12, b"a"), VersionedFile("root", 1, b"b"), VersionedFile("bins", 3, b"")])
+    await store.replace_timestamp(b"timestamp")
+    await store.stage(b"note")
+    assert [("bins", 3), ("bins-0", 12), ("root", 1)] == sorted(await store.listed())
+
+
+async def test_removed_files_are_gone_and_removing_them_again_is_no_error(store: MetadataStore) -> None:
+    await store.add([VersionedFile("bins-0", version, b"content") for version in (1, 2, 3)])
+    for _ in range(2):
+        await store.remove([("bins-0", 1), ("bins-0", 2), ("bins-7", 1)])
+    assert [("bins-0", 3)] == list(await store.listed())
+    assert await store.read("bins-0", 1) is None
+    await store.remove([])
+
+
+@pytest.mark.parametrize("file", [("root", 1), ("timestamp", 0), ("bins-0", 0), ("../secret", 1), ("bins-0", -1)])
+async def test_roots_and_what_has_no_version_are_never_removed(store: MetadataStore, file: tuple[str, int]) -> None:
+    await store.add([VersionedFile("bins-0", 1, b"content"), VersionedFile("root", 1, b"root")])
+    await store.replace_timestamp(b"timestamp")
+    with pytest.raises(InvalidRequestError) as refused:
+        await store.remove([("bins-0", 1), file])
+    assert Reason.MALFORMED_REQUEST == refused.value.reason
+    assert (b"content", b"root", b"timestamp") == (
+        await store.read("bins-0", 1),
+        await store.read("root", 1),
+        await store.read("timestamp", 0),
+    )

@@ -48,7 +48,7 @@ async def published(records: SqlPublications, wanted: PublicationOrder) -> Publi
 
 
 async def test_empty_records_have_nothing(records: SqlPublications) -> None:
-    assert (None, {}, []) == (await records.newest(), await records.states(), await records.expiring(NOW, 10))
+    assert (None, {}) == (await records.newest(), await records.states())
     assert {"bins-0": []} == await records.targets_of(["bins-0"])
 
 
@@ -119,12 +119,13 @@ async def test_states_have_the_versions_and_expiries_that_were_prepared(records:
     assert {*BINS.roles(), "snapshot", "timestamp", "targets", "bins"} == set(states)
 
 
-async def test_what_expires_soonest_comes_first_and_only_so_much(records: SqlPublications) -> None:
+async def test_states_of_some_roles_are_those_that_there_are_each_with_its_lifetime(records: SqlPublications) -> None:
     lifetimes = Lifetimes(timedelta(hours=3), timedelta(hours=2), timedelta(hours=1))
     await published(records, PublicationOrder(Change(), frozenset(), OFFLINE, lifetimes, NOW))
-    soonest = await records.expiring(NOW + timedelta(hours=4), 3)
-    assert ["timestamp", "snapshot", "bins-0"] == [state.role for state in soonest]
-    assert ["timestamp"] == [state.role for state in await records.expiring(NOW + timedelta(hours=2), 3)]
+    states = await records.states(["timestamp", "snapshot", "bins-0", "bins-unknown"])
+    assert {"timestamp": 1, "snapshot": 2, "bins-0": 3} == {
+        role: (state.expires - NOW) // timedelta(hours=1) for role, state in states.items()
+    }
 
 
 async def test_repositories_in_one_database_do_not_see_each_other(records: SqlPublications, database: Database) -> None:

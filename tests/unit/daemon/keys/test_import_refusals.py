@@ -275,10 +275,10 @@ async def test_bins_without_the_key_that_signed_the_bins(world: ImportWorld, pro
 def without_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is signed anew by itself."""
 
-    async def renew(self: Repository, most: int, *, of_other_keys: bool = True) -> bool:
-        return False
+    async def due(self: Repository, most: int) -> list[str]:
+        return []
 
-    monkeypatch.setattr(Repository, "renew", renew)
+    monkeypatch.setattr(Repository, "due", due)
 
 
 @pytest.mark.usefixtures("without_renewal")

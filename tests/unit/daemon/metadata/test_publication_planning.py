@@ -19,7 +19,6 @@ from wharfinger_daemon.metadata.planning import (
     OfflineRoles,
     Publication,
     PublicationOrder,
-    due_roles,
     evade,
     plan,
 )
@@ -107,29 +106,6 @@ def test_an_offline_role_never_goes_back() -> None:
     with pytest.raises(CorruptStateError) as refused:
         plan(order(), {"bins-0"}, states(targets=2))
     assert Reason.REPOSITORY_INVALID == refused.value.reason
-
-
-@pytest.mark.parametrize(
-    ("role", "hours_left", "due"),
-    [
-        ("bins-0", 4.1, False),
-        ("bins-0", 3.9, True),
-        ("snapshot", 2.1, False),
-        ("snapshot", 1.9, True),
-        ("timestamp", 1.1, False),
-        ("timestamp", 0.9, True),
-        ("timestamp", -100, True),
-        ("targets", 0.1, False),
-        ("bins", 0.1, False),
-    ],
-)
-def test_an_online_role_is_due_when_less_than_half_of_its_life_is_left(role: str, hours_left: float, due: bool) -> None:
-    state = RoleState(role, 1, NOW + timedelta(hours=hours_left))
-    assert due == (role in due_roles([state], LIFETIMES, BINS, NOW))
-
-
-def test_the_longest_lifetime_is_the_longest_of_the_three() -> None:
-    assert timedelta(hours=8) == LIFETIMES.longest
 
 
 def test_a_change_beyond_what_is_listed_leaves_out_what_is_so_already() -> None:

@@ -99,8 +99,8 @@ async def test_a_start_does_not_wait_until_everything_is_signed_anew(world: Publ
     await first.close()
     world.signer.activate(CryptoSigner.generate_ecdsa())
     repository = await world.repository()
-    assert not await repository.renew(100, of_other_keys=False)
-    assert await repository.renew(100)
+    assert not await repository.renew_late(100)
+    await repository.publish(Change(), await repository.due(100))
     assert {world.signer.active} == set((await signed_with(world)).values())
 
 
@@ -115,7 +115,7 @@ async def test_what_expires_is_renewed_before_what_another_key_signed(world: Pub
     await repository.publish(Change(), {"bins-3"})
     files = set(files_of(world))
     world.signer.activate(CryptoSigner.generate_ecdsa())
-    await repository.renew(1)
+    await repository.publish(Change(), await repository.due(1))
     assert {"2.bins-0.json", "3.snapshot.json"} == set(files_of(world)) - files
 
 
