@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import select
 import shutil
 import signal
@@ -29,7 +30,8 @@ def _ports() -> Iterator[int]:
     # Below those that the kernel gives to outgoing connections, and other ones for each worker of pytest-xdist.
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = 12_000 + 2_500 * (worker % 8)
-    yield from itertools.cycle(range(first, first + 2_500))
+    begin = secrets.randbelow(2_500)  # Somebody else may run these tests at the same time.
+    yield from (first + (begin + number) % 2_500 for number in itertools.count())
 
 
 _PORTS = _ports()

@@ -72,7 +72,7 @@ async def open_metadata(
         store=store,
         signer=PublicationSigner(signing.service, configured.name, timeout_seconds=_SIGNING_SECONDS),
         clock=clock,
-        lifetimes=_lifetimes(settings.metadata),
+        lifetimes=lifetimes(settings.metadata),
         observer=MetricsObserver(metrics),
     )
     checks = PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds)
@@ -80,7 +80,7 @@ async def open_metadata(
         store,
         SqlPublicationHistory(database, configured.root_sha256, signing.journal),
         clock,
-        _retention(settings.metadata),
+        retention_settings(settings.metadata),
         repository.observer,
     )
     publisher = Publisher(repository, checks, authority, Sweeper(retention))
@@ -129,14 +129,16 @@ async def publish_once(settings: Settings, clock: Clock) -> None:
             await open_metadata(settings, database, signing, clock, metrics, stack, authority)
 
 
-def _retention(metadata: MetadataSettings) -> RetentionSettings:
+def retention_settings(metadata: MetadataSettings) -> RetentionSettings:
+    """How long superseded files are kept."""
     return RetentionSettings(
         grace=timedelta(seconds=metadata.superseded_kept_seconds + metadata.cache_life_seconds),
         interval_seconds=metadata.sweep_interval_seconds,
     )
 
 
-def _lifetimes(metadata: MetadataSettings) -> Lifetimes:
+def lifetimes(metadata: MetadataSettings) -> Lifetimes:
+    """How long online metadata holds."""
     return Lifetimes(
         bins=timedelta(hours=metadata.bins_expire_hours),
         snapshot=timedelta(hours=metadata.snapshot_expire_hours),

@@ -31,6 +31,7 @@ _COMMANDS = {
     "root": "wharfinger_daemon.cli.ceremony:root",
     "targets": "wharfinger_daemon.cli.ceremony:targets",
     "bins": "wharfinger_daemon.cli.ceremony:bins",
+    "metadata": "wharfinger_daemon.cli.metadata:metadata",
     "signing": "wharfinger_daemon.cli.signing:signing",
     "audit": "wharfinger_daemon.cli.audit:audit",
     "ledger": "wharfinger_daemon.cli.ledger:ledger",

@@ -1,0 +1,65 @@
+"""What the commands on published metadata have in common: records and store of the repository, opened directly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wharfinger_daemon import config
+from wharfinger_daemon.bootstrap.metadata import retention_settings
+from wharfinger_daemon.cli.program import configuration_file
+from wharfinger_daemon.clock import SystemClock
+from wharfinger_daemon.config import MetadataSettings, Settings
+from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.metadata.observer import SilentObserver
+from wharfinger_daemon.metadata.retention import Retention
+from wharfinger_daemon.storage import migrate
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.storage.publication_history import SqlPublicationHistory
+from wharfinger_daemon.storage.publications import SqlPublications
+
+
+@dataclass(frozen=True)
+class OpenedRepository:
+    """The repository that a configuration publishes."""
+
+    published: MetadataSettings
+    records: SqlPublications
+    store: MetadataDirectory
+    retention: Retention
+
+
+def publishing_settings(config_path: Path | None) -> tuple[Settings, MetadataSettings]:
+    """A configuration that publishes a repository, and how.
+
+    Raises:
+        StartupError: CONFIGURATION_INVALID; it publishes none.
+    """
+    settings = config.load(configuration_file(config_path))
+    if settings.metadata is None:
+        raise StartupError(
+            "The configuration has no [metadata], so it publishes no repository. Name the configuration of the "
+            "publishing host.",
+            reason=Reason.CONFIGURATION_INVALID,
+        )
+    return settings, settings.metadata
+
+
+@contextmanager
+def opened_repository(config_path: Path | None) -> Iterator[OpenedRepository]:
+    """Opens records and store. Nothing is locked.
+
+    Raises:
+        StartupError: the configuration or the database is not as it should be.
+    """
+    settings, published = publishing_settings(config_path)
+    configured = settings.repository(published.repository)
+    with closing(Database(settings.database.url)) as database:
+        migrate.require_current(database)
+        store = MetadataDirectory(configured.metadata_directory)
+        history = SqlPublicationHistory(database, configured.root_sha256)
+        retention = Retention(store, history, SystemClock(), retention_settings(published), SilentObserver())
+        yield OpenedRepository(published, SqlPublications(database, configured.root_sha256), store, retention)
