@@ -57,7 +57,8 @@ def due_roles(states: Iterable[RoleState], lifetimes: Lifetimes, bins: HashBins,
     due = 0
     for position, state in enumerate(soonest, start=1):
         remaining = _until_late(state, lifetimes, now)
-        in_time = 0 if remaining < _NOW else len(soonest) * (remaining + _ROUNDING) // half
+        # Rounded up: the next one is due when its turn has passed, and not as soon as it has begun.
+        in_time = 0 if remaining < _NOW else -(-len(soonest) * (remaining + _ROUNDING) // half)
         due = max(due, position - in_time)
     return [*_late_tops(found, lifetimes, now), *(state.role for state in soonest[:due])]
 

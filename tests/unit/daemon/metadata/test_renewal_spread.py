@@ -74,6 +74,14 @@ def test_right_after_all_bins_were_made_none_is_due_and_after_a_while_the_share_
     assert 16384 // 12 - 2 <= share <= 16384 // 12 + 2
 
 
+def test_few_bins_are_renewed_when_the_turn_of_each_has_passed() -> None:
+    """Not as soon as the daemon starts: of four bins with a day's life, one each three hours."""
+    bins, lifetimes = HashBins(2), Lifetimes()
+    states = made_at(NOW, bins, lifetimes)
+    due = [len(due_roles(states.values(), lifetimes, bins, NOW + hours * HOUR)) for hours in (0.1, 2.9, 3.1, 6.1, 9.1)]
+    assert [0, 0, 1, 2, 3] == due
+
+
 def test_bins_that_changed_meanwhile_are_not_renewed_as_well() -> None:
     bins, lifetimes = HashBins(8), Lifetimes()
     states = made_at(NOW, bins, lifetimes)
