@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wharfinger_daemon import config
-from wharfinger_daemon.bootstrap.metadata import _lifetimes
+from wharfinger_daemon.bootstrap.metadata import lifetimes
 from wharfinger_daemon.bootstrap.scanning import _sandbox_settings
 from wharfinger_daemon.bootstrap.servers import _callers, _limits
 from wharfinger_daemon.bootstrap.signing import _policy
@@ -43,11 +43,11 @@ def test_callers_have_their_grants_and_no_more() -> None:
 
 def test_lifetimes_of_metadata() -> None:
     metadata = MetadataSettings(repository="r", bins_expire_hours=1, snapshot_expire_hours=2, timestamp_expire_hours=3)
-    lifetimes = _lifetimes(metadata)
+    made = lifetimes(metadata)
     assert [timedelta(hours=hours) for hours in (1, 2, 3)] == [
-        lifetimes.bins,
-        lifetimes.snapshot,
-        lifetimes.timestamp,
+        made.bins,
+        made.snapshot,
+        made.timestamp,
     ]
 
 
