@@ -111,6 +111,7 @@ class Reason(_UpperSnake):
     STORE_UNAVAILABLE = auto()
     PUBLICATION_FAILED = auto()
     PUBLICATION_QUEUE_FULL = auto()
+    BIN_FULL = auto()
     PUBLISHER_RUNNING = auto()
     RECORDS_BEHIND = auto()
 

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 
 from wharfinger_daemon.metadata.targets import Target
 
+# Bytes of an entry with the longest path, the greatest length and all hashes that a target may have, and its comma.
+LARGEST_ENTRY = 1_400
+
 # Where one entry ends and the next begins. No path has a quotation mark, and before the one that opens a path there is
 # never a letter: so no path can look like this.
 _BETWEEN = re.compile(rb'h":[0-9]+},(?=")')

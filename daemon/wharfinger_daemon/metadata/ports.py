@@ -173,6 +173,7 @@ class PublicationRecords(Protocol):
 
         Raises:
             CorruptStateError: the newest publication is not finished, or the plan is impossible. Nothing was written.
+            RefusedError: BIN_FULL; clients would not read a bin any more. Nothing was written.
         """
         ...
 

@@ -13,13 +13,14 @@ Rules of the whole module:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
 from wharfinger_daemon.errors import DeadlineError, Reason, RefusedError, WharfingerError
 from wharfinger_daemon.metadata.failures import draining, publication_failed
+from wharfinger_daemon.metadata.group_commit import publish_together
 from wharfinger_daemon.metadata.intake import Intake, OfflineAuthority, bring_to_clients, staged_intake
 from wharfinger_daemon.metadata.planning import Change, Publication
 from wharfinger_daemon.metadata.ports import file_name
@@ -28,7 +29,7 @@ from wharfinger_daemon.metadata.repository import Repository
 from wharfinger_daemon.metadata.retention import Sweeper
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.metadata.timing import Timer, until
-from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, merged, request
+from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, request
 from wharfinger_daemon.metadata.waiting_intakes import Decide, WaitingIntake, WaitingIntakes
 
 log = structlog.get_logger()
@@ -107,6 +108,7 @@ class Publisher:
         Raises:
             InvalidRequestError: a path is named with two intents, or is none.
             OverloadedError: PUBLICATION_QUEUE_FULL.
+            RefusedError: BIN_FULL; clients would not read a bin any more. Nothing was recorded.
             UnavailableError: DRAINING; or PUBLICATION_FAILED, when the change is recorded and may become visible later;
                 or what the records say, when nothing was recorded.
             CorruptStateError: PUBLICATION_FAILED; an operator must look. The change may become visible later.
@@ -263,14 +265,8 @@ class Publisher:
         return due
 
     async def _publish(self, taken: Sequence[WaitingChange], due: Sequence[str]) -> None:
-        publication = await self._repository.publish(merged(waiting.change for waiting in taken), due)
-        for waiting in taken:
-            waiting.succeed(self._result(publication, waiting.change.paths))
-
-    def _result(self, publication: Publication, paths: Iterable[str]) -> PublicationResult:
-        roles = {self._repository.offline.bins.role_for(path) for path in paths}
-        versions = {role: publication.bins[role] for role in sorted(roles & publication.bins.keys())}
-        return PublicationResult(publication.timestamp_version, publication.snapshot_version, versions)
+        if not await publish_together(self._repository, taken, due):
+            self._check.set(0)
 
     async def _sweep_a_little(self) -> None:
         if self._sweeper is not None and self._sweep.seconds_left == 0:

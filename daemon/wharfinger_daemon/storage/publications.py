@@ -25,6 +25,7 @@ from wharfinger_daemon.metadata.planning import (
     plan,
 )
 from wharfinger_daemon.metadata.targets import Target
+from wharfinger_daemon.storage.bin_sizes import require_room
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.role_rows import RoleRows, in_batches
@@ -66,6 +67,7 @@ class SqlPublications:
             if planned is None:
                 return None
             self._apply(connection, change, order)
+            require_room(connection, self._repository, {order.offline.bins.role_for(path) for path in change.add})
             self._roles.replace(connection, planned.states)
             self._record(connection, planned.publication, order.at)
             return planned.publication

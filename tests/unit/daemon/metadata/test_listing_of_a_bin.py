@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from securesystemslib.formats import encode_canonical
 
-from wharfinger_daemon.metadata.listing import changed, listing_of
+from wharfinger_daemon.metadata.listing import LARGEST_ENTRY, changed, entry_of, listing_of
 from wharfinger_daemon.metadata.role_versions import RoleVersions
-from wharfinger_daemon.metadata.targets import Target
+from wharfinger_daemon.metadata.targets import MAX_LENGTH, MAX_PATH_LENGTH, Target
 
 # Short, so that paths begin one another; and with everything that the format itself is made of, but for what no path
 # may have.
@@ -56,6 +56,11 @@ def test_everything_that_is_listed_can_be_removed(before: dict[str, Target], dat
     gone = data.draw(st.sets(st.sampled_from(sorted(before)))) if before else set()
     after = {path: one for path, one in before.items() if path not in gone}
     assert canonical(after) == changed(canonical(before), {}, gone)
+
+
+def test_no_entry_is_larger_than_the_largest() -> None:
+    hashes = {"sha256": "0" * 64, "sha512": "0" * 128, "blake2b-256": "0" * 64}
+    assert len(entry_of(Target("p" * MAX_PATH_LENGTH, MAX_LENGTH, hashes)) + b",") <= LARGEST_ENTRY
 
 
 @pytest.mark.parametrize("place", [0, 1, 600, 1219, 1220])

@@ -30,7 +30,7 @@ from wharfinger_daemon.metadata.planning import Change, OnlineKeys, Publication
 from wharfinger_daemon.metadata.published import published_versions, read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
 from wharfinger_daemon.metadata.reading import MetadataReader
-from wharfinger_daemon.storage import schema
+from wharfinger_daemon.storage import bin_sizes, schema
 
 BINS = HashBins(2)
 IN_BIN_0 = next(f"file-{n}" for n in range(100) if BINS.role_for(f"file-{n}") == "bins-0")
@@ -474,3 +474,27 @@ async def test_before_the_first_publication_the_newest_offline_files_count(world
     offline = await read_offline_roles(world.store)
     assert [("targets", 1), ("bins", 2)] == [(state.role, state.version) for state in offline.states]
     assert BINS == offline.bins
+
+
+async def test_change_that_clients_could_not_read_is_refused_and_the_others_are_published(
+    world: PublishingWorld, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bin that is larger than clients' limit would take all its targets from them."""
+    monkeypatch.setattr(bin_sizes, "LARGEST_BIN", 2_600)  # Three of these targets, and the frame.
+    full = [f"file-{n}" for n in range(200) if BINS.role_for(f"file-{n}") == "bins-0"][:9]
+    few, many, other = await asyncio.gather(
+        publisher.publish([target(full[0])], [], timeout_seconds=10),
+        publisher.publish([target(path) for path in full[1:]], [], timeout_seconds=10),
+        publisher.publish([target(IN_BIN_1)], [], timeout_seconds=10),
+        return_exceptions=True,
+    )
+    assert isinstance(many, RefusedError)
+    assert (Reason.BIN_FULL, "bins-0") == (many.reason, many.details["role"])
+    assert not isinstance(few, BaseException) and not isinstance(other, BaseException)
+    assert [True, True] == [await visible(world, path) for path in (full[0], IN_BIN_1)]
+    assert not await visible(world, full[1])
+    assert publisher.problem is None
+    await publisher.publish([target(full[1]), target(full[2])], [full[0]], timeout_seconds=10)
+    monkeypatch.setattr(bin_sizes, "LARGEST_BIN", 2_100)
+    await publisher.publish([], [full[1]], timeout_seconds=10)
+    assert not await visible(world, full[1])
