@@ -163,6 +163,6 @@ def test_a_recovery_survives_kill_9_at_any_moment(daemon: DaemonProcess, tmp_pat
 
 
 def test_help_is_there_for_each_way_in() -> None:
-    for group in ("root", "targets", "bins"):
+    for group in ("root", "bins"):
         shown = run_cli(group, "import", "--help")
         assert (0, True) == (shown.returncode, "--revoke" in shown.stdout)

@@ -21,6 +21,7 @@ from wharfinger_daemon.bootstrap.servers import GrpcServers, open_grpc, open_htt
 from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import Job, Settings
+from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.health import HealthWatch, Probe
 from wharfinger_daemon.rpc.metadata import MetadataServicer
@@ -96,7 +97,8 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
         if Job.METADATA in settings.jobs:
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.
             authority = authorities[settings.metadata.repository]
-            metadata = await open_metadata(settings, database, signing, clock, metrics, stack, authority)
+            observer = MetricsObserver(metrics)
+            metadata = await open_metadata(settings, database, signing, clock, observer, stack, authority)
             _offer_metadata(offered, metadata)
         imports = open_imports(authorities, signing.journal, metadata, clock)
         reading = key_service(administration)

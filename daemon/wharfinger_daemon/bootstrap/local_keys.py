@@ -151,6 +151,6 @@ async def require_no_daemon(address: str) -> None:
         writer.close()
         await writer.wait_closed()
         raise StartupError(
-            f"A daemon runs and answers at {address}. Ask it (leave --local out), or stop it first.",
+            f"A daemon runs and answers at {address}. Stop it first; or ask it, where leaving --local out does that.",
             reason=Reason.PUBLISHER_RUNNING,
         )

@@ -9,8 +9,8 @@ from datetime import timedelta
 from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import MetadataSettings, Settings
-from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.custody.publication_signer import PublicationSigner
+from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.keys.importing import MetadataImport
 from wharfinger_daemon.keys.importing_authority import (
     ImportAuthority,
@@ -19,6 +19,7 @@ from wharfinger_daemon.keys.importing_authority import (
     NoSuccession,
 )
 from wharfinger_daemon.metadata.intake import including_staged
+from wharfinger_daemon.metadata.observer import PublicationObserver, SilentObserver
 from wharfinger_daemon.metadata.planning import Lifetimes
 from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
@@ -51,7 +52,7 @@ async def open_metadata(
     database: Database,
     signing: SigningJob,
     clock: Clock,
-    metrics: Metrics,
+    observer: PublicationObserver,
     stack: AsyncExitStack,
     authority: ImportAuthority,
 ) -> MetadataJob:
@@ -73,7 +74,7 @@ async def open_metadata(
         signer=PublicationSigner(signing.service, configured.name, timeout_seconds=_SIGNING_SECONDS),
         clock=clock,
         lifetimes=lifetimes(settings.metadata),
-        observer=MetricsObserver(metrics),
+        observer=observer,
     )
     checks = PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds)
     retention = Retention(
@@ -118,15 +119,26 @@ def open_imports(
     return MetadataImport(authorities.values(), publishers, JournalImportLog(journal), clock)
 
 
-async def publish_once(settings: Settings, clock: Clock) -> None:
-    """Makes the first publication of a new repository, and leaves nothing running."""
+async def publish_once(settings: Settings, clock: Clock, observer: PublicationObserver | None = None) -> None:
+    """Finishes, makes and renews what a starting daemon would, and leaves nothing running.
+
+    So it makes the first publication of a new repository, and publishes what was imported.
+
+    Raises:
+        StartupError: a daemon runs, or something does not fit.
+        UnavailableError: PUBLICATION_FAILED; signing is suspended.
+        WharfingerError: records, store or signer fail. The next start, or the same call, goes on.
+    """
     with closing(Database(settings.database.url)) as database:
         async with AsyncExitStack() as stack:
-            metrics = Metrics()
-            signing = await open_signing(settings, database, clock, metrics, stack)
+            signing = await open_signing(settings, database, clock, Metrics(), stack)
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.
             authority = import_authorities(settings, signing, NoSuccession(), clock)[settings.metadata.repository]
-            await open_metadata(settings, database, signing, clock, metrics, stack, authority)
+            job = await open_metadata(
+                settings, database, signing, clock, observer or SilentObserver(), stack, authority
+            )
+            if job.publisher.problem is not None:
+                raise UnavailableError(job.publisher.problem, reason=Reason.PUBLICATION_FAILED)
 
 
 def retention_settings(metadata: MetadataSettings) -> RetentionSettings:

@@ -36,6 +36,15 @@ _LARGEST_MESSAGE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Files of PEM: the authority of the daemon's certificate, the caller's certificate, and its private key."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class Connection:
     """Where the daemon is, and how a command shows who asks. What is None comes from the configuration and its folder.
 
@@ -72,28 +81,33 @@ class Connection:
         Raises:
             StartupError: CONFIGURATION_INVALID; a file cannot be read.
         """
-        beside = self.configuration.parent / "tls"
+        identity = self.identity("security")
         return grpc.ssl_channel_credentials(
-            root_certificates=_read("--ca", self.ca or beside / "ca.crt"),
-            private_key=_read("--key", self.key or beside / "security.key"),
-            certificate_chain=_read("--certificate", self.certificate or beside / "security.crt"),
+            root_certificates=_read("--ca", identity.ca),
+            private_key=_read("--key", identity.key),
+            certificate_chain=_read("--certificate", identity.certificate),
+        )
+
+    def identity(self, caller: str) -> Identity:
+        """The files that show who asks: those that were named, or a caller's beside the configuration."""
+        beside = self.configuration.parent / "tls"
+        return Identity(
+            ca=self.ca or beside / "ca.crt",
+            certificate=self.certificate or beside / f"{caller}.crt",
+            key=self.key or beside / f"{caller}.key",
         )
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_OPTIONS = (
-    config_option,
-    click.option("--address", metavar="HOST:PORT", help="The daemon. By default administration.grpc_address."),
-    click.option(
-        "--ca", type=_FILE, help="The authority of its certificate. By default tls/ca.crt beside the configuration."
-    ),
-    click.option("--certificate", type=_FILE, help="Yours. By default tls/security.crt beside the configuration."),
-    click.option("--key", type=_FILE, help="Its private key. By default tls/security.key beside the configuration."),
-)
 
 
 def administration_options(command: Command) -> Command:
     """Gives a command the options that name the daemon; it gets them as ``connection``, a ``Connection``."""
+    return connection_options(command, "administration.grpc_address", "security")
+
+
+def connection_options(command: Command, address_key: str, caller: str) -> Command:
+    """The same for another address and caller of the configuration."""
 
     @functools.wraps(command)
     def connected(
@@ -108,7 +122,16 @@ def administration_options(command: Command) -> Command:
         connection = Connection(config_path, address, ca, certificate, key)
         return command(*arguments, connection=connection, **options)
 
-    for option in reversed(_OPTIONS):
+    options = (
+        config_option,
+        click.option("--address", metavar="HOST:PORT", help=f"The daemon. By default {address_key}."),
+        click.option(
+            "--ca", type=_FILE, help="The authority of its certificate. By default tls/ca.crt beside the configuration."
+        ),
+        click.option("--certificate", type=_FILE, help=f"Yours. By default tls/{caller}.crt beside the configuration."),
+        click.option("--key", type=_FILE, help=f"Its private key. By default tls/{caller}.key beside it."),
+    )
+    for option in reversed(options):
         connected = option(connected)
     return connected  # type: ignore[return-value]  # A command still, with other parameters.
 

@@ -15,6 +15,8 @@ from wharfinger_daemon.telemetry import Metrics
 
 log = structlog.get_logger()
 
+_MANY_BINS = 2_048
+
 
 class MetricsObserver:
     """Counts signatures, refusals, publications and scans."""
@@ -52,6 +54,11 @@ class MetricsObserver:
     def published(self, publication: Publication) -> None:
         """Counts a publication."""
         self._metrics.publications.inc()
+
+    def signed_bins(self, number: int, of: int) -> None:
+        """Tells of long publications only: others are over before anybody looks."""
+        if of >= _MANY_BINS and number % _MANY_BINS == 0:
+            log.info("signing bins", signed=number, of=of)
 
     def spliced_wrongly(self) -> None:
         """Counts a bin that was made wrongly, and was not published."""

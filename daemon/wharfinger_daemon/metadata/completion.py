@@ -94,11 +94,7 @@ class Completion:
         try:
             states = await self._states(publication)
             _require_agreement(publication, states)
-            for roles in _batches(sorted(publication.bins)):
-                listings = await self._listings(roles, changes)
-                documents = [listing_document(states[role], listings[role]) for role in roles]
-                await self._sign_and_add(documents)
-                self.copy.keep(documents)
+            await self._complete_bins(sorted(publication.bins), states, changes)
             [snapshot] = await self._sign_and_add([naming_document(states[SNAPSHOT], self.copy.named)])
             await self._show(timestamp_document(states[TIMESTAMP], snapshot.version, snapshot.content), before_showing)
             await self.records.mark_published(publication, at)
@@ -106,6 +102,18 @@ class Completion:
             self.copy.forget()
             raise
         return states
+
+    async def _complete_bins(
+        self, bins: Sequence[str], states: Mapping[str, RoleState], changes: Mapping[str, Change] | None
+    ) -> None:
+        done = 0
+        for roles in _batches(bins):
+            listings = await self._listings(roles, changes)
+            documents = [listing_document(states[role], listings[role]) for role in roles]
+            await self._sign_and_add(documents)
+            self.copy.keep(documents)
+            done += len(roles)
+            self.observer.signed_bins(done, len(bins))
 
     async def _states(self, publication: Publication) -> Mapping[str, RoleState]:
         # What is known is what the publication before this one left.

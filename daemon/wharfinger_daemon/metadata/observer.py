@@ -16,6 +16,10 @@ class PublicationObserver(Protocol):
         """Clients can see a publication."""
         ...
 
+    def signed_bins(self, number: int, of: int) -> None:
+        """So many bins of a publication that is being made are signed, and in the store."""
+        ...
+
     def spliced_wrongly(self) -> None:
         """A bin that was made of its last file was not what the rows say; it was not published."""
         ...
@@ -40,6 +44,9 @@ class SilentObserver:
 
     def published(self, publication: Publication) -> None:
         """Nobody counts."""
+
+    def signed_bins(self, number: int, of: int) -> None:
+        """Nobody waits."""
 
     def spliced_wrongly(self) -> None:
         """Nobody is alarmed."""

@@ -17,6 +17,7 @@ MAX_PATH_LENGTH = 1024
 MAX_LENGTH = 2**63 - 1
 
 _HEX_DIGITS = {"sha256": 64, "sha512": 128, "blake2b-256": 64}
+HASH_ALGORITHMS = tuple(_HEX_DIGITS)
 # Every client has these two; not every one has BLAKE2.
 _REQUIRED = frozenset({"sha256", "sha512"})
 _LOWER_HEX = re.compile(r"[0-9a-f]+")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from wharfinger_daemon.errors import Reason, RefusedError
 from wharfinger_daemon.metadata.listing import LARGEST_ENTRY
@@ -17,6 +17,30 @@ LARGEST_BIN = 5_000_000
 _FRAME = 2_000
 # What an entry has beside its path and its hashes as the database has them: braces, the length and its name.
 _AROUND_AN_ENTRY = 60
+LARGEST_LISTING = LARGEST_BIN - _FRAME
+
+
+def entry_size(path: str, hashes: str) -> int:
+    """At least as many bytes as the entry of a target has.
+
+    Args:
+        hashes: as the database has them.
+    """
+    return len(path) + len(hashes) + _AROUND_AN_ENTRY
+
+
+def sizes_of_bins(connection: Connection, repository: str) -> dict[str, int]:
+    """At least as many bytes as each bin lists. Reads all targets."""
+    query = select(targets.c.bin, _size()).where(targets.c.repository == repository).group_by(targets.c.bin)
+    return {role: int(size) for role, size in connection.execute(query)}
+
+
+def no_room(role: str) -> str:
+    """What to do about a bin that is full."""
+    return (
+        f"With it, '{role}' would be larger than the {LARGEST_BIN} bytes that clients read. Remove targets, or make a "
+        "repository with more bins."
+    )
 
 
 def require_room(connection: Connection, repository: str, bins: Collection[str]) -> None:
@@ -25,19 +49,15 @@ def require_room(connection: Connection, repository: str, bins: Collection[str])
     Raises:
         RefusedError: BIN_FULL; clients would not read one of them.
     """
-    most = LARGEST_BIN - _FRAME
     mine = targets.c.repository == repository
     for names in in_batches(bins):
         counted = select(targets.c.bin).where(mine, targets.c.bin.in_(names)).group_by(targets.c.bin)
         # To count is cheap, since the rows of a bin are found by an index; to measure them all is not.
-        suspects = connection.execute(counted.having(func.count() > most // LARGEST_ENTRY)).scalars().all()
-        size = func.sum(func.length(targets.c.path) + func.length(targets.c.hashes) + _AROUND_AN_ENTRY)
-        measured = counted.with_only_columns(targets.c.bin, func.count()).where(targets.c.bin.in_(suspects))
-        for role, number in connection.execute(measured.having(size > most).order_by(targets.c.bin)):
-            raise RefusedError(
-                f"With this change '{role}' would list {number} targets in more than {LARGEST_BIN} bytes, which "
-                "clients refuse to read. Nothing of the change was recorded. Remove targets, or make a repository with "
-                "more bins.",
-                reason=Reason.BIN_FULL,
-                role=role,
-            )
+        suspects = connection.execute(counted.having(func.count() > LARGEST_LISTING // LARGEST_ENTRY)).scalars().all()
+        measured = counted.where(targets.c.bin.in_(suspects)).having(_size() > LARGEST_LISTING)
+        for role in connection.execute(measured.order_by(targets.c.bin)).scalars():
+            raise RefusedError(f"The change was not recorded. {no_room(role)}", reason=Reason.BIN_FULL, role=role)
+
+
+def _size() -> ColumnElement[int]:
+    return func.sum(func.length(targets.c.path) + func.length(targets.c.hashes) + _AROUND_AN_ENTRY)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-import orjson
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
+from wharfinger_daemon.errors import CorruptStateError, Reason
 from wharfinger_daemon.metadata.documents import RoleState
 from wharfinger_daemon.metadata.planning import (
     SNAPSHOT,
     TIMESTAMP,
-    Change,
     ClaimedVersions,
     OnlineKeys,
     Publication,
@@ -28,8 +25,9 @@ from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.storage.bin_sizes import require_room
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
+from wharfinger_daemon.storage.listed_targets import ListedTargets, target_of, targets_of_bins
 from wharfinger_daemon.storage.role_rows import RoleRows, in_batches
-from wharfinger_daemon.storage.schema import metadata_roles, publication_bins, publications, targets
+from wharfinger_daemon.storage.schema import metadata_roles, publication_bins, publications, unpublished_bins
 
 T = TypeVar("T")
 
@@ -58,15 +56,17 @@ class SqlPublications:
     async def prepare(self, order: PublicationOrder) -> Publication | None:
         def work(connection: Connection) -> Publication | None:
             self._require_finished(connection)
-            change = order.change.beyond(self._listed(connection, order.change.paths))
-            touched = {order.offline.bins.role_for(path) for path in change.paths}
+            listing = ListedTargets(self._repository, order.offline.bins.role_for)
+            present = listing.rows(connection, order.change.paths)
+            change = order.change.beyond({path: target_of(row) for path, row in present.items()})
+            touched = {order.offline.bins.role_for(path) for path in change.paths} | self._unpublished(connection)
             # Once all roles are there, those that are not concerned need not be read.
             complete = self._roles.online(connection) == order.offline.bins.number + len((SNAPSHOT, TIMESTAMP))
             concerned = concerned_roles(order, touched) if complete else None
             planned = plan(order, touched, self._roles.states(connection, concerned), complete=complete)
             if planned is None:
                 return None
-            self._apply(connection, change, order)
+            listing.replace(connection, change.add.values(), change.paths.intersection(present))
             require_room(connection, self._repository, {order.offline.bins.role_for(path) for path in change.add})
             self._roles.replace(connection, planned.states)
             self._record(connection, planned.publication, order.at)
@@ -112,6 +112,7 @@ class SqlPublications:
                 .where(publications.c.state == _PREPARED)
                 .values(state=_PUBLISHED, published_at=at)
             )
+            self._forget_unpublished(connection, publication.bins)
 
         await self._write(work)
 
@@ -139,20 +140,7 @@ class SqlPublications:
         await self._write(work)
 
     async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
-        def work(connection: Connection) -> Mapping[str, list[Target]]:
-            listed: dict[str, list[Target]] = {role: [] for role in bins}
-            for names in in_batches(bins):
-                query = (
-                    select(targets.c.bin, targets.c.path, targets.c.length, targets.c.hashes)
-                    .where(targets.c.repository == self._repository)
-                    .where(targets.c.bin.in_(names))
-                    .order_by(targets.c.bin, targets.c.path)
-                )
-                for role, path, length, hashes in connection.execute(query):
-                    listed[role].append(_target(role, path, length, hashes))
-            return listed
-
-        return await self._database.run(work)
+        return await self._database.run(lambda connection: targets_of_bins(connection, self._repository, bins))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         if self._journal is None:
@@ -184,31 +172,17 @@ class SqlPublications:
                 reason=Reason.PUBLICATION_FAILED,
             )
 
-    def _listed(self, connection: Connection, paths: Collection[str]) -> Mapping[str, Target]:
-        listed = {}
-        for names in in_batches(paths):
-            query = select(targets).where(targets.c.repository == self._repository).where(targets.c.path.in_(names))
-            rows = connection.execute(query)
-            listed.update({row.path: _target(row.bin, row.path, row.length, row.hashes) for row in rows})
-        return listed
+    def _unpublished(self, connection: Connection) -> set[str]:
+        query = select(unpublished_bins.c.role).where(unpublished_bins.c.repository == self._repository)
+        return set(connection.execute(query).scalars())
 
-    def _apply(self, connection: Connection, change: Change, order: PublicationOrder) -> None:
-        for names in in_batches(change.paths):
+    def _forget_unpublished(self, connection: Connection, bins: Collection[str]) -> None:
+        for names in in_batches(self._unpublished(connection).intersection(bins)):
             connection.execute(
-                delete(targets).where(targets.c.repository == self._repository).where(targets.c.path.in_(names))
+                delete(unpublished_bins)
+                .where(unpublished_bins.c.repository == self._repository)
+                .where(unpublished_bins.c.role.in_(names))
             )
-        rows = [
-            {
-                "repository": self._repository,
-                "path": path,
-                "bin": order.offline.bins.role_for(path),
-                "length": target.length,
-                "hashes": json.dumps(dict(target.hashes), sort_keys=True),
-            }
-            for path, target in change.add.items()
-        ]
-        if rows:
-            connection.execute(insert(targets), rows)
 
     def _record(self, connection: Connection, publication: Publication, at: datetime) -> None:
         inserted = connection.execute(
@@ -227,14 +201,3 @@ class SqlPublications:
         ]
         if rows:
             connection.execute(insert(publication_bins), rows)
-
-
-def _target(role: str, path: str, length: int, hashes: str) -> Target:
-    try:
-        return Target(path, length, orjson.loads(hashes))
-    except (InvalidRequestError, ValueError, AttributeError, TypeError) as error:
-        raise CorruptStateError(
-            f"The database has a target that is none, in '{role}': {error} Restore the database from a good copy.",
-            reason=Reason.TARGET_INVALID,
-            role=role,
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -10,6 +9,7 @@ from sqlalchemy import Connection, func, insert, select
 from tuf.api.metadata import Signed, Targets
 
 from wharfinger_daemon.errors import AlreadyExistsError, Reason
+from wharfinger_daemon.storage.listed_targets import hashes_text
 from wharfinger_daemon.storage.schema import metadata_roles, publications, targets
 
 
@@ -75,5 +75,5 @@ class Restoration:
             "path": path,
             "bin": role,
             "length": described.length,
-            "hashes": json.dumps(described.hashes, sort_keys=True),
+            "hashes": hashes_text(described.hashes),
         }

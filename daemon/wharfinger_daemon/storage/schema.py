@@ -175,11 +175,12 @@ targets = Table(
     "targets",
     metadata,
     Column("repository", String(64), primary_key=True),
+    # What the path leads to, so that a path has one row.
+    Column("bin", String(255), primary_key=True),
     Column("path", String(1024), primary_key=True),
-    Column("bin", String(255), nullable=False),
     Column("length", BigInteger, nullable=False),
     Column("hashes", Text, nullable=False),
-    Index(None, "repository", "bin", "path"),
+    sqlite_with_rowid=False,
 )
 
 # The newest version of every role but root, prepared or published: online ones as the rows stand for them, offline ones
@@ -194,6 +195,29 @@ metadata_roles = Table(
     # Of the key that the version is signed with, chosen when it was prepared; empty for offline roles.
     Column("keyid", String(64), nullable=False, server_default=""),
     Index(None, "repository", "expires"),
+)
+
+# Bins whose rows were changed in bulk, and whose published file does not say so yet. The next publication has them.
+unpublished_bins = Table(
+    "unpublished_bins",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    Column("role", String(255), primary_key=True),
+)
+
+# How far the import of a file came, written with the rows of each chunk, and gone once all of it is published.
+target_imports = Table(
+    "target_imports",
+    metadata,
+    Column("repository", String(64), primary_key=True),
+    # What was read: so many bytes in so many lines, with this SHA-256.
+    Column("offset", BigInteger, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("added", BigInteger, nullable=False),
+    Column("replaced", BigInteger, nullable=False),
+    Column("unchanged", BigInteger, nullable=False),
+    Column("refused", BigInteger, nullable=False),
 )
 
 # A publication is prepared in the transaction that changes the rows, and published once clients can see it. At most

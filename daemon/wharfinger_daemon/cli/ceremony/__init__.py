@@ -1,4 +1,4 @@
-"""``wharfinger root``, ``targets`` and ``bins``: ceremonies, and taking in what they made."""
+"""``wharfinger root``, ``targets`` and ``bins``: ceremonies, taking in what they made, and what is listed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from wharfinger_daemon.cli.ceremony.publishing import publish_staged
 from wharfinger_daemon.cli.ceremony.signing import sign_staged
 from wharfinger_daemon.cli.ceremony.staging import stage_metadata
 from wharfinger_daemon.cli.ceremony.status import show_status
+from wharfinger_daemon.cli.targets import add_target, import_rows, remove_targets
 
 
 @click.group()
@@ -18,7 +19,7 @@ def root() -> None:
 
 @click.group()
 def targets() -> None:
-    """The offline targets metadata."""
+    """What the repository lists, and the offline targets metadata."""
 
 
 @click.group()
@@ -27,5 +28,10 @@ def bins() -> None:
 
 
 for group in (root, targets, bins):
-    for command in (stage_metadata, sign_staged, show_status, publish_staged, import_metadata):
+    for command in (stage_metadata, sign_staged, show_status, publish_staged):
         group.add_command(command)
+# One import takes offline metadata of all kinds; that of 'targets' is for what the repository lists.
+root.add_command(import_metadata)
+bins.add_command(import_metadata)
+for command in (import_rows, add_target, remove_targets):
+    targets.add_command(command)

@@ -1,4 +1,4 @@
-"""``wharfinger root import``, and the same for ``targets`` and ``bins``: files of any of the three kinds at once."""
+"""``wharfinger root import``, and the same for ``bins``: files of root, targets and bins at once."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wharfinger_daemon import config
+from wharfinger_daemon.bootstrap.local_targets import published_here
 from wharfinger_daemon.bootstrap.metadata import retention_settings
 from wharfinger_daemon.cli.program import configuration_file
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.config import MetadataSettings, Settings
-from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.metadata.observer import SilentObserver
 from wharfinger_daemon.metadata.retention import Retention
 from wharfinger_daemon.storage import migrate
@@ -39,12 +39,8 @@ def publishing_settings(config_path: Path | None) -> tuple[Settings, MetadataSet
         StartupError: CONFIGURATION_INVALID; it publishes none.
     """
     settings = config.load(configuration_file(config_path))
-    if settings.metadata is None:
-        raise StartupError(
-            "The configuration has no [metadata], so it publishes no repository. Name the configuration of the "
-            "publishing host.",
-            reason=Reason.CONFIGURATION_INVALID,
-        )
+    published_here(settings)
+    assert settings.metadata is not None
     return settings, settings.metadata
 
 

@@ -381,6 +381,9 @@ class ObservedPublications:
     def published(self, publication: Publication) -> None:
         self.publications.append(publication)
 
+    def signed_bins(self, number: int, of: int) -> None:
+        self.signed = number, of
+
     def expires(self, earliest: Mapping[str, datetime]) -> None:
         self.earliest.update(earliest)
 
@@ -480,7 +483,7 @@ async def test_change_that_clients_could_not_read_is_refused_and_the_others_are_
     world: PublishingWorld, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bin that is larger than clients' limit would take all its targets from them."""
-    monkeypatch.setattr(bin_sizes, "LARGEST_BIN", 2_600)  # Three of these targets, and the frame.
+    monkeypatch.setattr(bin_sizes, "LARGEST_LISTING", 600)  # Three of these targets.
     full = [f"file-{n}" for n in range(200) if BINS.role_for(f"file-{n}") == "bins-0"][:9]
     few, many, other = await asyncio.gather(
         publisher.publish([target(full[0])], [], timeout_seconds=10),
@@ -495,6 +498,6 @@ async def test_change_that_clients_could_not_read_is_refused_and_the_others_are_
     assert not await visible(world, full[1])
     assert publisher.problem is None
     await publisher.publish([target(full[1]), target(full[2])], [full[0]], timeout_seconds=10)
-    monkeypatch.setattr(bin_sizes, "LARGEST_BIN", 2_100)
+    monkeypatch.setattr(bin_sizes, "LARGEST_LISTING", 100)
     await publisher.publish([], [full[1]], timeout_seconds=10)
     assert not await visible(world, full[1])

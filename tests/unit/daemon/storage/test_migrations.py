@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.storage import migrate, schema
@@ -58,3 +61,23 @@ def test_database_of_an_unknown_revision_is_left_alone(database: Database) -> No
     database.run_blocking(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = 'x'")))
     with pytest.raises(StartupError, match="has revision x, which this version of wharfinger cannot upgrade"):
         migrate.upgrade(database)
+
+
+def test_targets_survive_the_change_of_their_table_in_both_directions(database: Database) -> None:
+    migrate.upgrade(database)
+    row = ("r" * 64, "bins-0", "a/path", 17, '{"sha256":"00"}')
+    columns = "repository, bin, path, length, hashes"
+
+    def work(connection: Connection) -> tuple[list[object], list[object]]:
+        connection.exec_driver_sql(f"INSERT INTO targets ({columns}) VALUES (?, ?, ?, ?, ?)", row)
+        found = []
+        for revision, step in (("0002", command.downgrade), ("0003", command.upgrade)):
+            config = Config()
+            config.set_main_option("script_location", str(files("wharfinger_daemon.storage") / "migrations"))
+            config.set_main_option("path_separator", "os")
+            config.attributes["connection"] = connection
+            step(config, revision)
+            found.append(connection.execute(text(f"SELECT {columns} FROM targets")).one())
+        return tuple(found)  # type: ignore[return-value]
+
+    assert (row, row) == tuple(map(tuple, database.run_blocking(work)))
