@@ -112,6 +112,7 @@ class Reason(_UpperSnake):
     PUBLICATION_FAILED = auto()
     PUBLICATION_QUEUE_FULL = auto()
     BIN_FULL = auto()
+    CACHE_NOT_PURGED = auto()
     PUBLISHER_RUNNING = auto()
     RECORDS_BEHIND = auto()
 

@@ -27,12 +27,20 @@ class HealthWatch:
     Args:
         probes: by the full name of their gRPC service.
         reports: what is told; one for each gRPC server.
+        notes: what is not as it should be and keeps no service from working.
     """
 
-    def __init__(self, probes: Mapping[str, Probe], reports: tuple[HealthReport, ...], interval_seconds: float) -> None:
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        reports: tuple[HealthReport, ...],
+        interval_seconds: float,
+        notes: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._probes = probes
         self._reports = reports
         self._interval_seconds = interval_seconds
+        self._notes = notes
         self._problems: dict[str, str] = {}
         self._stopping = False
 
@@ -41,7 +49,7 @@ class HealthWatch:
         problems = tuple(f"{service}: {problem}" for service, problem in sorted(self._problems.items()))
         if self._stopping:
             problems = ("The daemon is shutting down.", *problems)
-        return Readiness(ready=not problems, problems=problems)
+        return Readiness(ready=not problems, problems=problems, notes=self._notes())
 
     async def run(self) -> None:
         """Probes until cancelled."""

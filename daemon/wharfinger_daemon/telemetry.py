@@ -41,6 +41,11 @@ class Metrics:
         )
         self.renewals_due = self._gauge("metadata_renewals_due", "Roles that were due at the last check.")
         self.swept_files = self._counter("metadata_swept_files", "Metadata files removed because none uses them.")
+        self.cache_purges = self._counter("cache_purges", "Purges that a cache confirmed.", "cache")
+        self.cache_purge_failures = self._counter("cache_purge_failures", "Purges that failed.", "cache")
+        self.cache_purges_pending = self._gauge(
+            "cache_purges_pending", "Publications that a cache was not told of yet.", "cache"
+        )
         self.scans = self._counter("scans", "Finished scans; without a classification, failed.", "classification")
         self.scan_seconds = self._histogram("scan_seconds", "Duration of scans in their worker.")
 

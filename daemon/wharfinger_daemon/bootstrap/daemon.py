@@ -14,6 +14,7 @@ from wharfinger.metadata.v1 import metadata_pb2_grpc
 from wharfinger.scan.v1 import scan_pb2_grpc
 from wharfinger.signing.v1 import signing_pb2_grpc
 from wharfinger_daemon.bootstrap.audit import AuditJob, audit_service, open_audit
+from wharfinger_daemon.bootstrap.caches import Caches, open_caches
 from wharfinger_daemon.bootstrap.keys import key_admin_service, key_service, open_keys
 from wharfinger_daemon.bootstrap.metadata import MetadataJob, import_authorities, open_imports, open_metadata
 from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
@@ -24,6 +25,7 @@ from wharfinger_daemon.config import Job, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.health import HealthWatch, Probe
+from wharfinger_daemon.metadata.observer import Announcing
 from wharfinger_daemon.rpc.metadata import MetadataServicer
 from wharfinger_daemon.rpc.scan import ScanServicer
 from wharfinger_daemon.rpc.server import Service
@@ -86,7 +88,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     stack.callback(database.close)
     migrate.require_current(database)
     offered = _Offered()
-    metadata = None
+    metadata, caches = None, Caches()
     if Job.SIGN in settings.jobs:
         signing = await open_signing(settings, database, clock, metrics, stack)
         _offer_signing(offered, signing, metrics, clock)
@@ -97,7 +99,8 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
         if Job.METADATA in settings.jobs:
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.
             authority = authorities[settings.metadata.repository]
-            observer = MetricsObserver(metrics)
+            caches = await open_caches(settings.caches, metrics, stack)
+            observer = Announcing(MetricsObserver(metrics), caches.invalidations)
             metadata = await open_metadata(settings, database, signing, clock, observer, stack, authority)
             _offer_metadata(offered, metadata)
         imports = open_imports(authorities, signing.journal, metadata, clock)
@@ -110,7 +113,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
         _offer_scanning(offered, scanning)
     servers = await open_grpc(settings, offered.services, offered.administrative, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
-    health = HealthWatch(offered.probes, servers.reports, interval)
+    health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
     await open_http(settings, metadata, health, metrics, stack)
     await health.probe_all()
     return Daemon(servers, health, None if scanning is None else scanning.service)

@@ -60,6 +60,7 @@ async def open_metadata(
 
     Args:
         authority: of the repository that is published; from ``import_authorities``.
+        observer: hears of every publication.
 
     Raises:
         StartupError: another publisher runs, or rows and files do not belong together.

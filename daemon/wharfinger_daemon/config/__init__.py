@@ -3,6 +3,7 @@
 Secrets are never values here, only paths to files. Relative paths are relative to the folder of the configuration file.
 """
 
+from wharfinger_daemon.config.caches import CachesSettings, FastlySettings, VarnishSettings
 from wharfinger_daemon.config.hsm import HsmSettings
 from wharfinger_daemon.config.loading import load, parse
 from wharfinger_daemon.config.servers import CallerSettings, RateSettings
@@ -12,7 +13,9 @@ from wharfinger_daemon.config.warnings import warnings
 
 __all__ = [
     "AuditSettings",
+    "CachesSettings",
     "CallerSettings",
+    "FastlySettings",
     "HsmSettings",
     "Job",
     "KeyLineSettings",
@@ -22,6 +25,7 @@ __all__ = [
     "ScanSettings",
     "Settings",
     "SigningSettings",
+    "VarnishSettings",
     "load",
     "parse",
     "warnings",

@@ -14,7 +14,8 @@ from wharfinger_daemon.config.section import Mebibytes, Name, Positive, Seconds,
 Address = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
-def _valid_address(value: str) -> str:
+def valid_address(value: str) -> str:
+    """The address, if it is one that can be listened on or called: HOST:PORT."""
     host, colon, port = value.rpartition(":")
     if not colon or not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65535:
         raise ValueError("must be HOST:PORT, such as 127.0.0.1:50051 or [::1]:50051")
@@ -41,7 +42,7 @@ class GrpcSettings(Section):
     drain_seconds: Seconds = 30
     tls: TlsSettings
 
-    _check_address = field_validator("address")(_valid_address)
+    _check_address = field_validator("address")(valid_address)
 
 
 class HttpSettings(Section):
@@ -51,7 +52,7 @@ class HttpSettings(Section):
     targets_directory: Path | None = None
     timestamp_max_age_seconds: Positive = 10
 
-    _check_address = field_validator("address")(_valid_address)
+    _check_address = field_validator("address")(valid_address)
 
 
 class AdministrationSettings(Section):
@@ -60,7 +61,7 @@ class AdministrationSettings(Section):
     grpc_address: Address = "127.0.0.1:50052"
     http_address: Address = "127.0.0.1:8081"
 
-    _check_address = field_validator("grpc_address", "http_address")(_valid_address)
+    _check_address = field_validator("grpc_address", "http_address")(valid_address)
 
     @field_validator("http_address")
     @classmethod

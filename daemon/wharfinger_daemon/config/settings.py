@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from wharfinger_daemon.config.caches import CachesSettings
 from wharfinger_daemon.config.hsm import HsmSettings
 from wharfinger_daemon.config.section import Mebibytes, Name, Positive, Seconds, Section
 from wharfinger_daemon.config.servers import AdministrationSettings, CallerSettings, GrpcSettings, HttpSettings
@@ -88,6 +89,7 @@ class Settings(Section):
     state_directory: Path = Path()
     grpc: GrpcSettings
     http: HttpSettings = HttpSettings()
+    caches: CachesSettings = CachesSettings()
     administration: AdministrationSettings = AdministrationSettings()
     database: DatabaseSettings = DatabaseSettings()
     hsm: HsmSettings | None = None

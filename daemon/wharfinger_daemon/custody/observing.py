@@ -77,6 +77,18 @@ class MetricsObserver:
         """Counts removed files."""
         self._metrics.swept_files.inc(files)
 
+    def purged(self, cache: str) -> None:
+        """Counts a purge."""
+        self._metrics.cache_purges.labels(cache).inc()
+
+    def purge_failed(self, cache: str) -> None:
+        """Counts a failure."""
+        self._metrics.cache_purge_failures.labels(cache).inc()
+
+    def purges_pending(self, cache: str, publications: int) -> None:
+        """Remembers how many publications the cache was not told of."""
+        self._metrics.cache_purges_pending.labels(cache).set(publications)
+
     def scanned(self, scan: Scan) -> None:
         """Counts a scan that finished or failed."""
         label = "" if scan.verdict is None else scan.verdict.classification.label

@@ -1,7 +1,9 @@
 """What a CDN reads: TUF metadata with headers that caches can trust, and, in development, the target files too.
+Versioned files never change, so caches may keep them for ever; ``timestamp.json`` lives for seconds. Clients ask for
+the next root until there is none, so that answer may be kept for seconds, too. No client asks for another file before
+it was told of it: if a cache kept the answer that it is missing, whoever asks early could keep others from what is
+published a moment later. Ranges are not served: clients want whole files.
 
-Versioned files never change, so caches may keep them for ever; ``timestamp.json`` lives for seconds; what is missing
-now may be published in a moment, so a 404 lives no longer. Ranges are not served: clients want whole files.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 
 from wharfinger_daemon.errors import InvalidRequestError, NotFoundError, WharfingerError
+from wharfinger_daemon.metadata.invalidation import ABSENT_KEY
 from wharfinger_daemon.metadata.reading import MetadataReader
 
 _METADATA_NAME = re.compile(r"(?:(?P<version>[1-9][0-9]{0,18})\.)?(?P<role>[a-z0-9][a-z0-9-]*)\.json")
@@ -27,10 +30,15 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether the daemon can do its work, and why not."""
+    """Whether the daemon can do its work, and why not.
+
+    Attributes:
+        notes: what is not as it should be, although the daemon can do its work.
+    """
 
     ready: bool
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def build_public_app(
@@ -49,14 +57,14 @@ def build_public_app(
     async def readyz(request: Request) -> Response:
         state = await readiness()
         return JSONResponse(
-            {"ready": state.ready, "problems": list(state.problems)},
+            {"ready": state.ready, "problems": list(state.problems), "notes": list(state.notes)},
             status_code=200 if state.ready else 503,
             headers={"Cache-Control": "no-store"},
         )
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # Registered for that class alone.
-        headers = {"Cache-Control": short if error.status_code == 404 else "no-store", **(error.headers or {})}
+        headers = {"Cache-Control": "no-store", **(error.headers or {})}
         return PlainTextResponse(f"{error.detail}\n", status_code=error.status_code, headers=headers)
 
     async def unforeseen(request: Request, error: Exception) -> Response:
@@ -74,15 +82,18 @@ def build_public_app(
 
 
 def _metadata_endpoint(reader: MetadataReader, short: str) -> Callable[[Request], Awaitable[Response]]:
+    absent = {"Cache-Control": short, "Surrogate-Key": f"metadata {ABSENT_KEY}"}
+
     async def endpoint(request: Request) -> Response:
         match = _METADATA_NAME.fullmatch(request.path_params["name"])
         # With consistent snapshots every file but the timestamp has its version in its name (TUF 1.0.34, 6.2).
         if match is None or (match["version"] is None) != (match["role"] == "timestamp"):
-            raise HTTPException(404, "There is no such metadata file.")
+            raise HTTPException(404, "There is no such metadata file.", absent)
         try:
             file = await reader.get(match["role"], int(match["version"] or 0))
         except (NotFoundError, InvalidRequestError) as error:
-            raise HTTPException(404, "There is no such metadata file, or it is no longer kept.") from error
+            kept = absent if match["role"] in ("root", "timestamp") else None
+            raise HTTPException(404, "There is no such metadata file, or it is no longer kept.", kept) from error
         except WharfingerError as error:
             raise HTTPException(503, "The metadata cannot be read now.", {"Retry-After": "1"}) from error
         headers = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -59,3 +59,32 @@ class SilentObserver:
 
     def swept(self, files: int) -> None:
         """Nobody sees what is gone."""
+
+
+class PublicationListener(Protocol):
+    """Told of publications alone. It must not raise, and must return at once."""
+
+    def published(self, publication: Publication) -> None:
+        """Clients can see a publication."""
+        ...
+
+
+class Announcing:
+    """An observer, and listeners that hear of publications too, after it.
+
+    Args:
+        observer: is told everything.
+    """
+
+    def __init__(self, observer: PublicationObserver, listeners: Sequence[PublicationListener]) -> None:
+        self._listeners = (observer, *listeners)
+        self.signed_bins = observer.signed_bins
+        self.spliced_wrongly = observer.spliced_wrongly
+        self.expires = observer.expires
+        self.renewals_due = observer.renewals_due
+        self.swept = observer.swept
+
+    def published(self, publication: Publication) -> None:
+        """Tells everybody."""
+        for listener in self._listeners:
+            listener.published(publication)

@@ -171,3 +171,24 @@ def test_a_file_that_is_missing_or_not_toml_is_said_to_be(tmp_path: Path) -> Non
     (tmp_path / "bad.toml").write_text("= what")
     with pytest.raises(StartupError, match="is not TOML"):
         config.load(tmp_path / "bad.toml")
+
+
+FASTLY = {"service_id": "SU1Z0", "token_file": "token"}
+
+
+def test_caches_are_told_of_nothing_unless_configured() -> None:
+    caches = parse().caches
+    assert (None, None) == (caches.fastly, caches.varnish)
+
+
+def test_a_token_goes_nowhere_in_the_clear() -> None:
+    assert "https://" in refusal(caches={"fastly": {**FASTLY, "api_url": "http://api.example.com"}})
+    assert "must be a URL" in refusal(caches={"fastly": {**FASTLY, "api_url": "api.example.com"}})
+    fastly = parse(caches={"fastly": {**FASTLY, "api_url": "http://localhost:1/"}}).caches.fastly
+    assert fastly is not None
+    assert ("http://localhost:1", Path("/etc/wharfinger/token")) == (fastly.api_url, fastly.token_file)
+
+
+@pytest.mark.parametrize("addresses", [[], ["cache"], ["cache:1", "cache:1"]])
+def test_varnishes_are_named_by_address_once_each(addresses: list[str]) -> None:
+    assert "caches.varnish.addresses" in refusal(caches={"varnish": {"addresses": addresses}})

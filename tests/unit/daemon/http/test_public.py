@@ -114,11 +114,22 @@ async def test_head_has_the_headers_and_no_content(harness: Harness) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["2.root.json", "root.json", "0.timestamp.json", "01.root.json", "1.timestamp.json", "1.root", "..%2f1.root.json"],
+    ["2.root.json", "root.json", "0.timestamp.json", "01.root.json", "1.timestamp.json", "1.root"],
 )
 async def test_what_is_missing_may_come_soon(harness: Harness, name: str) -> None:
     reply = await harness.ask(f"/metadata/{name}")
     assert (404, "public, max-age=10") == (reply.status, reply.headers["cache-control"])
+
+    assert "metadata metadata-absent" == reply.headers["surrogate-key"]
+
+
+@pytest.mark.parametrize(
+    "path", ["metadata/8.bins-0a.json", "metadata/9.snapshot.json", "nothing", "metadata/..%2f1.x"]
+)
+async def test_nobody_who_asks_early_keeps_others_from_what_comes(harness: Harness, path: str) -> None:
+    """A cache that kept this answer would give it to those who were just told of the file."""
+    reply = await harness.ask(f"/{path}")
+    assert (404, "no-store") == (reply.status, reply.headers["cache-control"])
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
@@ -150,10 +161,10 @@ async def test_a_broken_store_is_said_and_not_cached(harness: Harness) -> None:
 
 async def test_readiness_says_what_is_wrong(harness: Harness) -> None:
     assert 200 == (await harness.ask("/readyz")).status
-    harness.state = Readiness(ready=False, problems=("signing: no token",))
+    harness.state = Readiness(ready=False, problems=("signing: no token",), notes=("a cache is away",))
     reply = await harness.ask("/readyz")
     assert 503 == reply.status
-    assert {"ready": False, "problems": ["signing: no token"]} == reply.json()
+    assert {"ready": False, "problems": ["signing: no token"], "notes": ["a cache is away"]} == reply.json()
     assert 200 == (await harness.ask("/healthz")).status
 
 
