@@ -13,6 +13,7 @@ from wharfinger_daemon.bootstrap.metadata import MetadataJob
 from wharfinger_daemon.config import RateSettings, Settings
 from wharfinger_daemon.health import HealthWatch
 from wharfinger_daemon.http.administration import build_administration_app
+from wharfinger_daemon.http.metadata_files import ServingLimits
 from wharfinger_daemon.http.public import build_public_app
 from wharfinger_daemon.http.server import HttpServer
 from wharfinger_daemon.rpc.callers import CallerDirectory, Grants
@@ -85,7 +86,11 @@ async def open_http(
     public = build_public_app(
         None if metadata is None else metadata.reader,
         health.readiness,
-        timestamp_max_age_seconds=settings.http.timestamp_max_age_seconds,
+        limits=ServingLimits(
+            settings.http.timestamp_max_age_seconds,
+            settings.http.compressed_cache_mib * _MEBIBYTE,
+            settings.http.max_sending_mib * _MEBIBYTE,
+        ),
         targets_directory=settings.http.targets_directory,
     )
     administration = build_administration_app(metrics.registry)

@@ -51,6 +51,8 @@ class HttpSettings(Section):
     address: Address = "127.0.0.1:8080"
     targets_directory: Path | None = None
     timestamp_max_age_seconds: Positive = 10
+    compressed_cache_mib: Mebibytes = 64
+    max_sending_mib: Mebibytes = 256
 
     _check_address = field_validator("address")(valid_address)
 

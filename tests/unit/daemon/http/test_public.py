@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gzip
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +16,21 @@ import urllib3
 from tests.support.daemon_process import free_port
 from wharfinger_daemon.errors import NotFoundError, Reason, UnavailableError
 from wharfinger_daemon.http.administration import build_administration_app
+from wharfinger_daemon.http.metadata_files import ServingLimits
 from wharfinger_daemon.http.public import Readiness, build_public_app
 from wharfinger_daemon.http.server import HttpServer
 from wharfinger_daemon.metadata.reading import MetadataFile
 from wharfinger_daemon.telemetry import Metrics
 
-FILES = {("root", 1): b"root one", ("timestamp", 0): b"now", ("bins-0a", 7): b"bin"}
+LARGE = b'{"signed":{}}' * 1000
+ENORMOUS = bytes(3 << 20)
+FILES = {
+    ("root", 1): b"root one",
+    ("timestamp", 0): b"now",
+    ("bins-0a", 7): b"bin",
+    ("bins-0b", 7): LARGE,
+    ("bins-0c", 7): ENORMOUS,
+}
 ETAG = "0" * 64
 
 
@@ -48,21 +61,19 @@ class Harness:
         app = build_public_app(
             self.reader,  # type: ignore[arg-type]
             self._readiness,
-            timestamp_max_age_seconds=10,
+            limits=ServingLimits(compressed_bytes=1 << 20, outgoing_bytes=4 << 20),
             targets_directory=targets,
         )
-        self.server = HttpServer(app, f"127.0.0.1:{self.port}")
+        self.server = HttpServer(app, f"127.0.0.1:{self.port}", patience_seconds=1)
 
     async def _readiness(self) -> Readiness:
         return self.state
 
     async def ask(self, path: str, method: str = "GET", **headers: str) -> Any:
-        import asyncio
-
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"http://127.0.0.1:{self.port}{path}"
         return await asyncio.to_thread(
-            lambda: urllib3.request(method, url, headers=named, retries=False, redirect=False)
+            lambda: urllib3.request(method, url, headers=named, retries=False, redirect=False, decode_content=False)
         )
 
 
@@ -100,6 +111,71 @@ async def test_a_current_copy_is_not_sent_again(harness: Harness, held: str) -> 
 
 async def test_another_copy_is_replaced(harness: Harness) -> None:
     assert 200 == (await harness.ask("/metadata/timestamp.json", if_none_match='"x"')).status
+
+
+async def test_a_client_that_takes_gzip_gets_it_and_caches_know(harness: Harness) -> None:
+    plain = await harness.ask("/metadata/7.bins-0b.json")
+    packed = await harness.ask("/metadata/7.bins-0b.json", accept_encoding="gzip")
+    assert (LARGE, LARGE) == (plain.data, gzip.decompress(packed.data))
+    assert (None, "gzip") == (plain.headers.get("content-encoding"), packed.headers["content-encoding"])
+    assert [f'"{ETAG}"', f'"{ETAG}-gzip"'] == [it.headers["etag"] for it in (plain, packed)]
+    assert ["Accept-Encoding"] * 2 == [it.headers["vary"] for it in (plain, packed)]
+    assert [str(len(it.data)) for it in (plain, packed)] == [it.headers["content-length"] for it in (plain, packed)]
+
+
+async def test_small_and_enormous_files_are_sent_as_they_are_and_vary_all_the_same(harness: Harness) -> None:
+    for name in ("1.root.json", "7.bins-0c.json"):
+        reply = await harness.ask(f"/metadata/{name}", accept_encoding="gzip")
+        assert (None, "Accept-Encoding") == (reply.headers.get("content-encoding"), reply.headers["vary"])
+
+
+@pytest.mark.parametrize(
+    ("accepted", "held", "status"),
+    [
+        ("gzip", f'"{ETAG}-gzip"', 304),
+        ("gzip", f'W/"{ETAG}-gzip"', 304),
+        ("gzip", "*", 304),
+        ("gzip", f'"{ETAG}"', 200),
+        ("identity", f'"{ETAG}-gzip"', 200),
+        ("identity", f'"{ETAG}"', 304),
+    ],
+)
+async def test_a_copy_in_another_encoding_is_another_copy(
+    harness: Harness, accepted: str, held: str, status: int
+) -> None:
+    reply = await harness.ask("/metadata/7.bins-0b.json", accept_encoding=accepted, if_none_match=held)
+    assert (status, "Accept-Encoding") == (reply.status, reply.headers["vary"])
+
+
+async def test_head_has_the_headers_of_the_encoding_that_get_would_have(harness: Harness) -> None:
+    head = await harness.ask("/metadata/7.bins-0b.json", "HEAD", accept_encoding="gzip")
+    got = await harness.ask("/metadata/7.bins-0b.json", accept_encoding="gzip")
+    assert b"" == head.data
+    for name in ("etag", "vary", "content-length", "content-encoding", "cache-control", "surrogate-key"):
+        assert got.headers[name] == head.headers[name]
+
+
+async def test_who_takes_no_answer_is_cut_off_and_others_are_served(harness: Harness) -> None:
+    """A client that asks for a large file and does not read would hold it in memory, and its place, for ever."""
+    request = b"GET /metadata/7.bins-0c.json HTTP/1.1\r\nhost: x\r\n\r\n"
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", harness.port))
+        deaf.sendall(request)
+        while True:
+            refused = await harness.ask("/metadata/7.bins-0c.json")
+            if refused.status == 503:
+                break
+        # There is room for one at a time, and what is small finds room beside it.
+        assert ("1", "no-store") == (refused.headers["retry-after"], refused.headers["cache-control"])
+        assert 200 == (await harness.ask("/metadata/1.root.json")).status
+        async with asyncio.timeout(30):
+            while (await harness.ask("/metadata/7.bins-0c.json")).status != 200:
+                await asyncio.sleep(0.05)
+        deaf.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            while deaf.recv(1 << 20):
+                pass
 
 
 async def test_a_range_gets_the_whole_file(harness: Harness) -> None:
@@ -189,8 +265,6 @@ async def test_a_link_out_of_the_targets_is_not_followed(harness: Harness, tmp_p
 
 async def test_connections_without_a_whole_request_are_closed_and_others_served(harness: Harness) -> None:
     """Slowloris: silence, or a byte now and then, on as many connections as one can open."""
-    import asyncio
-
     hasty = HttpServer(build_administration_app(Metrics().registry), f"127.0.0.1:{free_port()}", patience_seconds=1)
     await hasty.start()
     host, _, port = hasty.address.rpartition(":")
@@ -214,8 +288,6 @@ async def test_connections_without_a_whole_request_are_closed_and_others_served(
 
 
 async def test_metrics_are_in_the_text_format_of_prometheus() -> None:
-    import asyncio
-
     metrics = Metrics()
     metrics.publications.inc()
     port = free_port()
