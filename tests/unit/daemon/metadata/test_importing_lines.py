@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -295,6 +295,7 @@ def test_failure_to_write_ends_the_import() -> None:
     assert [] == heard.chunks
 
 
+@settings(deadline=None, max_examples=40)  # Each makes a database.
 @given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.integers(0, 3)), max_size=30), st.integers(1, 9))
 def test_any_interruption_leads_to_the_same_rows(entries: list[tuple[str, int]], chunks: int) -> None:
     content = b"".join(line(path, length) for path, length in entries)
