@@ -79,7 +79,7 @@ async def _measure(home: Path, rounds: int, signed: Callable[[int], float]) -> R
     configured = settings.repository(settings.metadata.repository)
     _fill(home / "wharfinger.db", configured.root_sha256)
     async with AsyncExitStack() as stack:
-        database = stack.enter_context(closing(Database(settings.database.url)))
+        database = stack.enter_context(closing(Database.of(settings.database)))
         signing = await open_signing(settings, database, clock, Metrics(), stack)
         store = MetadataDirectory(configured.metadata_directory)
         repository = Repository(

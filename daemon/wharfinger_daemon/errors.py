@@ -75,6 +75,7 @@ class Reason(_UpperSnake):
     SIGNATURE_INVALID = auto()
     LEDGER_MISSING = auto()
     LEDGER_BEHIND = auto()
+    FENCED = auto()
     SIGNING_SUSPENDED = auto()
     RATE_LIMITED = auto()
 

@@ -155,7 +155,7 @@ def test_every_dependency_has_its_licence_listed_and_no_other() -> None:
     locked = re.findall(r"^([A-Za-z0-9._-]+)==", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE)
     listed = re.findall(r"^\| ([a-z0-9-]+) \| (.+) \|$", page("adr/0011-licences-of-dependencies.md"), re.MULTILINE)
     assert sorted(locked) == sorted(name for name, _ in listed)
-    assert [] == [name for name, licence in listed if "GPL" in licence]
+    assert [] == [name for name, licence in listed if "GPL" in licence.replace("LGPL", "")]
 
 
 # ---- Examples in the text --------------------------------------------------------------------------------------------

@@ -140,7 +140,7 @@ class DaemonProcess:
         """Process ids of the workers, by kind."""
         assert self.process is not None
         found: dict[str, list[int]] = {"hsm": [], "scan": []}
-        for pid in _descendants(self.process.pid):
+        for pid in descendants(self.process.pid):
             with contextlib.suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
                 if b"wharfinger_hsm.worker" in command:
@@ -150,12 +150,13 @@ class DaemonProcess:
         return found
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """All processes that a process began, and theirs."""
     direct = []
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(OSError):
             direct += [int(child) for child in (task / "children").read_text().split()]
-    return direct + [grandchild for child in direct for grandchild in _descendants(child)]
+    return direct + [grandchild for child in direct for grandchild in descendants(child)]
 
 
 def run_cli(*arguments: str, home: Path | None = None, **options: object) -> subprocess.CompletedProcess[str]:

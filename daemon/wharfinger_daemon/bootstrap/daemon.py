@@ -84,7 +84,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     Raises:
         StartupError: something does not fit. What was opened is closed with the stack.
     """
-    database = Database(settings.database.url)
+    database = Database.of(settings.database)
     stack.callback(database.close)
     migrate.require_current(database)
     offered = _Offered()

@@ -75,10 +75,10 @@ async def open_local_keys(
             for store in stores.values():
                 await store.lock()
                 stack.push_async_callback(store.unlock)
-        database = stack.enter_context(closing(Database(settings.database.url)))
+        database = stack.enter_context(closing(Database.of(settings.database)))
+        migrate.require_current(database)
         if alone:
             stack.enter_context(sole_signer(database))
-        migrate.require_current(database)
         standing = Standing()
         if metadata:
             await _trust(settings, standing, stores, clock)

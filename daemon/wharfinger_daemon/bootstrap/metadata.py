@@ -130,7 +130,7 @@ async def publish_once(settings: Settings, clock: Clock, observer: PublicationOb
         UnavailableError: PUBLICATION_FAILED; signing is suspended.
         WharfingerError: records, store or signer fail. The next start, or the same call, goes on.
     """
-    with closing(Database(settings.database.url)) as database:
+    with closing(Database.of(settings.database)) as database:
         async with AsyncExitStack() as stack:
             signing = await open_signing(settings, database, clock, Metrics(), stack)
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.

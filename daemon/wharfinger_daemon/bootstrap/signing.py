@@ -92,7 +92,7 @@ async def open_signing(
 
 async def epoch_number(database: Database, repository: str) -> int:
     """The epoch that counts for a repository, by its identity."""
-    epoch, _ = await database.run(lambda connection: newest_epoch(connection, repository))
+    epoch, _ = await database.read(lambda connection: newest_epoch(connection, repository))
     return epoch.number
 
 

@@ -24,7 +24,7 @@ def database() -> None:
 def upgrade(config_path: Path | None, as_json: bool) -> None:
     """Bring the database to the schema of this version. Stop the daemon before; back the database up."""
     settings = config.load(configuration_file(config_path))
-    with closing(Database(settings.database.url)) as opened:
+    with closing(Database.of(settings.database)) as opened:
         before, after = migrate.upgrade(opened)
     if as_json:
         print_json({"before": before, "after": after})

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
-from wharfinger_daemon.config.settings import DatabaseSettings, Settings
+from wharfinger_daemon.config.settings import Settings
 from wharfinger_daemon.errors import Reason, StartupError
 
 
@@ -43,11 +43,13 @@ def parse(document: dict[str, Any], *, base: Path, origin: str) -> Settings:
 
 def _absolute(settings: Settings, base: Path) -> Settings:
     resolved: Settings = _resolve(settings, base)
+    if not resolved.database.is_sqlite:
+        return resolved
     location = settings.database.url.removeprefix("sqlite:///")
     if not location.startswith("/"):
         # A folder's name may have what means something in a URL: without escapes '?' would open another file.
         location = f"{quote(str(base))}/{location}"
-    database = DatabaseSettings(url=f"sqlite:///{location}")
+    database = resolved.database.model_copy(update={"url": f"sqlite:///{location}"})
     return resolved.model_copy(update={"database": database})
 
 

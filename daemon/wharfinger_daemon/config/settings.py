@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -17,6 +18,8 @@ from wharfinger_daemon.config.hsm import HsmSettings
 from wharfinger_daemon.config.section import Mebibytes, Name, Positive, Seconds, Section
 from wharfinger_daemon.config.servers import AdministrationSettings, CallerSettings, GrpcSettings, HttpSettings
 from wharfinger_daemon.config.signing import AuditSettings, KeyLineSettings, RepositorySettings, SigningSettings
+
+POSTGRESQL = "postgresql+psycopg://"
 
 
 class Job(StrEnum):
@@ -31,13 +34,32 @@ class DatabaseSettings(Section):
     """Where state, ledger and results are kept."""
 
     url: str = "sqlite:///wharfinger.db"
+    password_file: Path | None = None
+    statement_timeout_seconds: Seconds = 30
 
     @field_validator("url")
     @classmethod
-    def _sqlite_only(cls, value: str) -> str:
-        if not value.startswith("sqlite:///") or value == "sqlite:///":
-            raise ValueError("must be sqlite:///PATH; other databases are not supported yet")
+    def _known(cls, value: str) -> str:
+        if value.startswith("sqlite:///") and value != "sqlite:///":
+            return value
+        if not value.startswith(POSTGRESQL):
+            raise ValueError(f"must be sqlite:///PATH or {POSTGRESQL}USER@HOST/NAME")
+        # Neither the message nor anything else may show what the URL holds.
+        location = urlsplit(value)
+        if location.password is not None or "password" in parse_qs(location.query):
+            raise ValueError("must not hold the password; name its file in database.password_file")
         return value
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file, and not a server."""
+        return not self.url.startswith(POSTGRESQL)
+
+    @model_validator(mode="after")
+    def _password_of_a_server(self) -> DatabaseSettings:
+        if self.is_sqlite and self.password_file is not None:
+            raise ValueError("password_file is for PostgreSQL; SQLite has no password")
+        return self
 
 
 class MetadataSettings(Section):

@@ -59,36 +59,38 @@ class SqlAuditLog:
     async def origin(self) -> str:
         """The log's name in checkpoints. It must have been begun."""
         query = select(audit_logs.c.origin).order_by(audit_logs.c.id).limit(1)
-        return await self._database.run(lambda connection: str(connection.execute(query).scalar_one()))
+        return await self._database.read(lambda connection: str(connection.execute(query).scalar_one()))
 
     async def size(self) -> int:
         """The number of leaves."""
-        return await self._database.run(_size)
+        return await self._database.read(_size)
 
     async def leaves(self, first: int, count: int) -> list[tuple[int, bytes, bytes]]:
         """Index, data and hash of leaves from an index on, at most so many."""
         columns = audit_leaves.c
         query = select(columns.position, columns.data, columns.hash).where(columns.position >= first)
         query = query.order_by(columns.position).limit(count)
-        return await self._database.run(
+        return await self._database.read(
             lambda connection: [(index, data, value) for index, data, value in connection.execute(query)]
         )
 
     async def subtree(self, level: int, position: int) -> bytes:
         """The hash of a complete subtree of 2**level leaves."""
-        return await self._database.run(lambda connection: subtree_hash(connection, level, position))
+        return await self._database.read(lambda connection: subtree_hash(connection, level, position))
 
     async def root(self, size: int) -> bytes:
         """The root of the first ``size`` leaves."""
-        return await self._database.run(lambda connection: proofs.root_hash(size, _hashes(connection)))
+        return await self._database.read(lambda connection: proofs.root_hash(size, _hashes(connection)))
 
     async def inclusion(self, index: int, size: int) -> list[bytes]:
         """The proof that a leaf is in the tree of a size."""
-        return await self._database.run(lambda connection: proofs.inclusion_proof(index, size, _hashes(connection)))
+        return await self._database.read(lambda connection: proofs.inclusion_proof(index, size, _hashes(connection)))
 
     async def consistency(self, first: int, second: int) -> list[bytes]:
         """The proof that one tree begins another."""
-        return await self._database.run(lambda connection: proofs.consistency_proof(first, second, _hashes(connection)))
+        return await self._database.read(
+            lambda connection: proofs.consistency_proof(first, second, _hashes(connection))
+        )
 
     async def checkpoint(self, size: int | None) -> SignedCheckpoint | None:
         """The newest checkpoint, or that of a size; None if there is none."""
@@ -101,7 +103,7 @@ class SqlAuditLog:
             note = connection.execute(query).scalar_one_or_none()
             return None if note is None else _signed(note)
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def add_checkpoint(self, signed: SignedCheckpoint, at: datetime) -> None:
         """Keeps a checkpoint."""

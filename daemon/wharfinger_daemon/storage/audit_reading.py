@@ -4,7 +4,7 @@ nothing is locked."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from wharfinger_daemon.audit.verification import Findings, LedgerRow, StoredLeaf
-from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.config.settings import DatabaseSettings
+from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
+from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.schema import (
     audit_checkpoints,
     audit_leaves,
@@ -120,22 +122,38 @@ def _blob(value: object) -> bytes:
 
 
 @contextmanager
-def read_audit(url: str) -> Iterator[AuditReading]:
+def read_audit(settings: DatabaseSettings) -> Iterator[AuditReading]:
     """Opens a database for reading alone.
 
     Raises:
         StartupError: DATABASE_UNAVAILABLE; it is not there, or is no database of ours.
     """
-    file = make_url(url).database or ""
+    if not settings.is_sqlite:
+        with _read_server(settings) as reading:
+            yield reading
+        return
+    file = make_url(settings.url).database or ""
     engine = create_engine(f"sqlite:///file:{quote(file)}?mode=ro&uri=true", poolclass=NullPool)
     try:
         with engine.connect() as connection:
             yield AuditReading(connection)
     except SQLAlchemyError as error:
-        why = getattr(error, "orig", error)
-        raise StartupError(
-            f"The database {file} cannot be read: {why}. Name the configuration of the daemon that it belongs to.",
-            reason=Reason.DATABASE_UNAVAILABLE,
-        ) from error
+        raise _unreadable(file, getattr(error, "orig", error)) from error
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _read_server(settings: DatabaseSettings) -> Iterator[AuditReading]:
+    try:
+        with closing(Database.of(settings)) as database, database.reading() as connection:
+            yield AuditReading(connection)
+    except UnavailableError as error:
+        raise _unreadable(make_url(settings.url).database or "", error) from error
+
+
+def _unreadable(name: str, why: object) -> StartupError:
+    return StartupError(
+        f"The database {name} cannot be read: {why}. Name the configuration of the daemon that it belongs to.",
+        reason=Reason.DATABASE_UNAVAILABLE,
+    )

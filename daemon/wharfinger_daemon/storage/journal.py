@@ -5,7 +5,7 @@ itself: one that is refused leaves nothing behind, and its neighbours go on. Whe
 and so they do after any error that is no refusal, for nobody knows what of the transaction is left.
 
 The right edge of the log's tree is kept in memory, and so is whatever the pieces of work keep beside it; both are
-dropped as soon as anybody else has changed the database (SQLite's ``data_version`` tells).
+dropped as soon as anybody else has changed the database (the turns of the database tell).
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from wharfinger_daemon.audit.merkle import STORED_LEVELS, Frontier, leaf_hash
 from wharfinger_daemon.errors import OverloadedError, Reason, UnavailableError, WharfingerError
 from wharfinger_daemon.storage.audit_tree import load_frontier
 from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.schema import audit_leaves, audit_nodes
+from wharfinger_daemon.storage.schema import audit_leaves, audit_nodes, metadata
 
 T = TypeVar("T")
 Row = tuple[object, ...]
 
 _MOST_WAITING = 4096
 _LEAVES, _NODES = insert(audit_leaves), insert(audit_nodes)
+_PLACES: dict[object, int] = {table: place for place, table in enumerate(metadata.sorted_tables)}
 
 
 class JournalTransaction:
@@ -45,9 +46,12 @@ class JournalTransaction:
         frontier: of the log's tree, with what was flushed.
     """
 
-    def __init__(self, connection: Connection, frontier: Frontier, generation: int) -> None:
+    def __init__(
+        self, connection: Connection, statement: Callable[[Insert | Update], str], frontier: Frontier, generation: int
+    ) -> None:
         self.connection = connection
         self.driver: Any = connection.connection.dbapi_connection
+        self._statement = statement
         self.generation = generation
         self.keep: dict[object, Any] = {}
         self.frontier = frontier
@@ -89,7 +93,8 @@ class JournalTransaction:
             for node in self.frontier.append(value):
                 if node.level % STORED_LEVELS == 0:
                     by_statement.setdefault(_NODES, []).append((node.level, node.position, node.hash))
-        for statement, values in by_statement.items():
+        # What is referred to goes before what refers to it.
+        for statement, values in sorted(by_statement.items(), key=lambda item: _PLACES[item[0].table]):
             self.execute_many(statement, values)
 
     def execute_many(self, statement: Insert | Update, rows: Sequence[Row]) -> int:
@@ -98,7 +103,7 @@ class JournalTransaction:
         The values are in the order of the statement's parameters, as the driver takes them.
         """
         cursor = self.driver.cursor()
-        cursor.executemany(_compiled(statement, self.connection), rows)
+        cursor.executemany(self._statement(statement), rows)
         changed: int = cursor.rowcount
         return changed
 
@@ -150,7 +155,8 @@ class Journal:
         self._thread: threading.Thread | None = None
         self._stopped = False
         self._lock = threading.Lock()
-        self._seen: tuple[int, int] | None = None
+        self._turns = database.turns()
+        self._statements: dict[Insert | Update, str] = {}
         self._generation = 0
         self._frontier: Frontier | None = None
         database.at_close(self._stop)
@@ -182,7 +188,7 @@ class Journal:
     def write_blocking(self, work: Callable[[JournalTransaction], T]) -> T:
         """``write`` on the calling thread, for programs without an event loop."""
         with self._lock, self._database.transaction() as connection:
-            transaction = self._begin(connection)
+            transaction = self._begin(connection, synced=True)
             result = work(transaction)
             transaction.flush()
         transaction.finish()
@@ -211,7 +217,6 @@ class Journal:
                 with self._lock:
                     self._transact(group)
             except BaseException as error:  # noqa: BLE001  # Reaches every caller, whatever it is.
-                self._seen = None
                 for waiting in group:
                     waiting.error = waiting.error or error
             _tell(group)
@@ -239,8 +244,9 @@ class Journal:
             self._thread.join()
 
     def _transact(self, group: Sequence[_Waiting[Any]]) -> None:
-        with self._database.transaction(synced=any(one.synced for one in group)) as connection:
-            transaction = self._begin(connection)
+        synced = any(one.synced for one in group)
+        with self._database.transaction(synced=synced) as connection:
+            transaction = self._begin(connection, synced=synced)
             for waiting in group:
                 if waiting.done.cancelled():
                     continue  # Its caller has gone.
@@ -257,21 +263,23 @@ class Journal:
             transaction.flush()
         transaction.finish()
 
-    def _begin(self, connection: Connection) -> JournalTransaction:
-        driver: Any = connection.connection.dbapi_connection
-        [version] = driver.cursor().execute("PRAGMA data_version").fetchone()
-        seen = (id(driver), version)
-        if seen != self._seen or self._frontier is None:
+    def _begin(self, connection: Connection, *, synced: bool) -> JournalTransaction:
+        if not self._turns.take(connection) or self._frontier is None:
             self._generation += 1
             self._frontier = load_frontier(connection)
-        self._seen = None  # Until it is committed.
-        transaction = JournalTransaction(connection, self._frontier.copy(), self._generation)
-        transaction.on_commit(lambda: self._remember(transaction, seen))
+        transaction = JournalTransaction(connection, self._compiled, self._frontier.copy(), self._generation)
+        transaction.on_commit(lambda: self._remember(transaction, synced))
         return transaction
 
-    def _remember(self, transaction: JournalTransaction, seen: tuple[int, int]) -> None:
+    def _remember(self, transaction: JournalTransaction, synced: bool) -> None:
         self._frontier = transaction.frontier
-        self._seen = seen
+        self._turns.keep(synced=synced)
+
+    def _compiled(self, statement: Insert | Update) -> str:
+        # Compiled once and given to the driver as it is: the library's own way costs more than the row does.
+        if statement not in self._statements:
+            self._statements[statement] = self._database.statement(statement)
+        return self._statements[statement]
 
 
 def _tell(group: Sequence[_Waiting[Any]]) -> None:
@@ -283,14 +291,3 @@ def _tell(group: Sequence[_Waiting[Any]]) -> None:
 def _resolve(group: Sequence[_Waiting[Any]]) -> None:
     for waiting in group:
         waiting.resolve()
-
-
-_statements: dict[tuple[Insert | Update, str], str] = {}
-
-
-def _compiled(statement: Insert | Update, connection: Connection) -> str:
-    # Compiled once and given to the driver as it is: the library's own way costs more than the row does.
-    key = (statement, connection.dialect.name)
-    if key not in _statements:
-        _statements[key] = str(statement.compile(dialect=connection.dialect))
-    return _statements[key]

@@ -24,7 +24,7 @@ class SqlKeyRecords:
         self._journal = journal
 
     async def all(self, repository: str) -> Keys:
-        return await self._database.run(lambda connection: _keys(connection, repository))
+        return await self._database.read(lambda connection: _keys(connection, repository))
 
     async def change(self, repository: str, decide: Decision) -> Keys:
         def work(transaction: JournalTransaction) -> Keys:
@@ -50,11 +50,11 @@ class SqlKeyRecords:
         def work(connection: Connection) -> Mapping[str, int]:
             return {row.keyid: row.roles for row in connection.execute(query)}
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def labels(self) -> frozenset[str]:
         query = select(signing_keys.c.label)
-        return await self._database.run(lambda connection: frozenset(connection.execute(query).scalars()))
+        return await self._database.read(lambda connection: frozenset(connection.execute(query).scalars()))
 
 
 def _keys(connection: Connection, repository: str) -> dict[str, LineKey]:

@@ -1,8 +1,8 @@
 """The ledger in the database. The rules are ``signing.ledger``'s; here they are run inside the journal's transactions.
 
-Transactions that reserve run one after another, or two could both find a version unused: the journal's do, and SQLite's
-take the write lock before they read. Floors are remembered between them, for as long as nobody else changes the
-database; entries are read only for versions that are not above their floor, which are replays or refused.
+Transactions that reserve run one after another, or two could both find a version unused: the journal's do, in whatever
+process, because each takes its turn before it reads. Floors are remembered between them, for as long as nobody else
+changes the database; entries are read only for versions that are not above their floor, which are replays or refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
     values,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from wharfinger_daemon.audit.leaf import LeafReference
 from wharfinger_daemon.errors import RefusedError
@@ -47,10 +47,6 @@ from wharfinger_daemon.storage.schema import audit_leaves, ledger_entries, ledge
 _ENTRIES_AT_ONCE = 400  # SQLite's oldest limit on the parameters of one statement is 999, and each takes two.
 
 _ENTRY, _SIGNATURE = insert(ledger_entries), insert(ledger_signatures)
-_FLOOR_INSERT = sqlite.insert(ledger_floors)
-FLOOR: Insert = _FLOOR_INSERT.on_conflict_do_update(
-    index_elements=list(ledger_floors.primary_key), set_={"version": _FLOOR_INSERT.excluded.version}
-)
 MADE = (
     update(ledger_signatures)
     .where(ledger_signatures.c.leaf == bindparam("of_leaf"), ledger_signatures.c.signature.is_(None))
@@ -94,9 +90,10 @@ class SqlLedger:
             known = _known(transaction, _used(reservations, shared))
             LedgerState(floors, known.digests).admit_all(reservations, max_version_jump)
             recorded = [_enter(transaction, known, reservation, requester, at) for reservation in reservations]
+            floor = floor_statement(transaction.connection)
             for (epoch, role), names in floors.own.items():
                 for name, version in names.items():
-                    transaction.add(FLOOR, (epoch.repository, epoch.number, role, name, version))
+                    transaction.add(floor, (epoch.repository, epoch.number, role, name, version))
             shared.raise_all(floors)
             return recorded
 
@@ -146,6 +143,23 @@ class SqlLedger:
             self._floors.own.update(read_floors(transaction.connection, epoch))
             self._epochs.add(epoch)
         return shared
+
+
+def _setting(into: sqlite.Insert | postgresql.Insert) -> Insert:
+    key = list(ledger_floors.primary_key)
+    return into.on_conflict_do_update(index_elements=key, set_={"version": into.excluded.version})
+
+
+# Each database has a statement of its own for a row that may be there already.
+_FLOORS = {
+    "sqlite": _setting(sqlite.insert(ledger_floors)),
+    "postgresql": _setting(postgresql.insert(ledger_floors)),
+}
+
+
+def floor_statement(connection: Connection) -> Insert:
+    """Sets a floor, whether there is one or not; takes the values of a whole row of ``ledger_floors``."""
+    return _FLOORS[connection.dialect.name]
 
 
 def _used(reservations: Iterable[Reservation], floors: Floors) -> list[Reservation]:

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.storage.database import Database
@@ -25,6 +25,8 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     """
 
     def work(connection: Connection) -> tuple[str | None, str]:
+        if connection.dialect.name == "postgresql":
+            _take_all_time_and_nobody_else(connection)
         before = MigrationContext.configure(connection).get_current_revision()
         if before is not None and before not in _known_revisions():
             raise StartupError(
@@ -41,13 +43,20 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     return database.run_blocking(work)
 
 
+def _take_all_time_and_nobody_else(connection: Connection) -> None:
+    # Two upgrades at once run one after another, and the second finds nothing to do.
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:first, :second)"), {"first": 0x7768, "second": 0x6D69})
+
+
 def require_current(database: Database) -> None:
     """Refuses to go on with a database of another revision.
 
     Raises:
         StartupError: the database is empty, older, or newer than this code.
     """
-    present = database.run_blocking(lambda connection: MigrationContext.configure(connection).get_current_revision())
+    present = database.read_blocking(lambda connection: MigrationContext.configure(connection).get_current_revision())
     if present != newest_revision():
         raise StartupError(
             f"The database has revision {present or 'none'}, and this version of wharfinger needs {newest_revision()}. "

@@ -37,7 +37,7 @@ class SqlPublicationHistory:
                 return {}
             return {SNAPSHOT: snapshot, **{row.role: row.newest for row in connection.execute(self._newest(instant))}}
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def forget(self, instant: datetime, most: int) -> int:
         def work(connection: Connection) -> int:

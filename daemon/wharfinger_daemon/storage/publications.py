@@ -51,7 +51,7 @@ class SqlPublications:
         self._roles = RoleRows(repository)
 
     async def newest(self) -> Publication | None:
-        return await self._database.run(self._newest)
+        return await self._database.read(self._newest)
 
     async def prepare(self, order: PublicationOrder) -> Publication | None:
         def work(connection: Connection) -> Publication | None:
@@ -101,7 +101,7 @@ class SqlPublications:
             .where(publications.c.repository == self._repository)
             .where(publications.c.state == _PUBLISHED)
         )
-        return await self._database.run(lambda connection: connection.execute(query).scalar_one())
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def mark_published(self, publication: Publication, at: datetime) -> None:
         def work(connection: Connection) -> None:
@@ -117,13 +117,13 @@ class SqlPublications:
         await self._write(work)
 
     async def states(self, roles: Collection[str] | None = None) -> Mapping[str, RoleState]:
-        return await self._database.run(lambda connection: self._roles.states(connection, roles))
+        return await self._database.read(lambda connection: self._roles.states(connection, roles))
 
     async def signed_by_others(self, keys: OnlineKeys, limit: int) -> list[RoleState]:
-        return await self._database.run(lambda connection: self._roles.signed_by_others(connection, keys, limit))
+        return await self._database.read(lambda connection: self._roles.signed_by_others(connection, keys, limit))
 
     async def signers(self) -> Mapping[str, Mapping[str, int]]:
-        return await self._database.run(self._roles.signers)
+        return await self._database.read(self._roles.signers)
 
     async def prove_writable(self) -> None:
         # A row of its own size and place is written, so that the disk and the file have to take it.
@@ -140,7 +140,7 @@ class SqlPublications:
         await self._write(work)
 
     async def targets_of(self, bins: Collection[str]) -> Mapping[str, list[Target]]:
-        return await self._database.run(lambda connection: targets_of_bins(connection, self._repository, bins))
+        return await self._database.read(lambda connection: targets_of_bins(connection, self._repository, bins))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         if self._journal is None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from wharfinger_daemon.audit.leaf import Act, Leaf
 from wharfinger_daemon.signing.ledger import Epoch
 from wharfinger_daemon.storage.journal import JournalTransaction
-from wharfinger_daemon.storage.ledger import FLOOR, read_floors
+from wharfinger_daemon.storage.ledger import floor_statement, read_floors
 from wharfinger_daemon.storage.schema import ledger_epochs, metadata_roles, publication_bins, publications
 
 Details = Mapping[str, str | int]
@@ -86,5 +86,6 @@ def open_epoch(
 
 
 def _write(transaction: JournalTransaction, epoch: Epoch, floors: Mapping[tuple[str, str], int]) -> None:
+    floor = floor_statement(transaction.connection)
     for (role, name), version in floors.items():
-        transaction.add(FLOOR, (epoch.repository, epoch.number, role, name, version))
+        transaction.add(floor, (epoch.repository, epoch.number, role, name, version))

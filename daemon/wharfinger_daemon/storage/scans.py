@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from wharfinger_daemon.errors import NotFoundError, Reason
@@ -28,6 +28,8 @@ from wharfinger_daemon.scanning.ports import SUPERSEDED, ScanFilter, ScanPositio
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.schema import findings, scans
 
+# An advisory lock has two numbers; the first says what it is about.
+_IDENTITY_LOCK = 0x7363
 _UNFINISHED = (ScanState.SUBMITTED.value, ScanState.CLAIMED.value)
 
 
@@ -42,11 +44,12 @@ class SqlScanRecords:
             row = connection.execute(select(scans).where(_identity(subject, sha256, rule_set))).one_or_none()
             return None if row is None else _with_findings(connection, row)
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def submit(self, scan: Scan) -> tuple[Scan, bool]:
         def work(connection: Connection) -> tuple[Scan, bool]:
             identity = _identity(scan.subject, scan.sha256, scan.rule_set)
+            _lock_identity(connection, scan.sha256)
             try:
                 with connection.begin_nested():
                     connection.execute(insert(scans).values(_values(scan)))
@@ -66,6 +69,7 @@ class SqlScanRecords:
             row = connection.execute(select(scans).where(_unfinished(scan_id)).with_for_update()).one_or_none()
             if row is None:
                 return None
+            _lock_identity(connection, row.sha256)
             subject = Subject(SubjectKind(row.subject_kind), row.project, row.version, row.filename)
             same = and_(_identity(subject, row.sha256, rule_set), scans.c.scan_id != scan_id)
             other = connection.execute(select(scans.c.scan_id).where(same)).scalar_one_or_none()
@@ -110,7 +114,7 @@ class SqlScanRecords:
         return await self._database.run(work)
 
     async def get(self, scan_id: str) -> Scan:
-        return await self._database.run(lambda connection: _read(connection, scan_id))
+        return await self._database.read(lambda connection: _read(connection, scan_id))
 
     async def list(self, scan_filter: ScanFilter, limit: int, after: ScanPosition | None = None) -> Sequence[Scan]:
         query = (
@@ -119,11 +123,17 @@ class SqlScanRecords:
             .order_by(scans.c.submitted_at.desc(), scans.c.scan_id.desc())
             .limit(limit)
         )
-        return await self._database.run(lambda connection: [_scan(row, ()) for row in connection.execute(query)])
+        return await self._database.read(lambda connection: [_scan(row, ()) for row in connection.execute(query)])
 
     async def unfinished(self) -> Sequence[Scan]:
         query = select(scans).where(scans.c.state.in_(_UNFINISHED)).order_by(scans.c.submitted_at, scans.c.scan_id)
-        return await self._database.run(lambda connection: [_scan(row, ()) for row in connection.execute(query)])
+        return await self._database.read(lambda connection: [_scan(row, ()) for row in connection.execute(query)])
+
+
+def _lock_identity(connection: Connection, sha256: str) -> None:
+    """Has those that give scans of the same content an identity run one after another; SQLite's writers do anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_IDENTITY_LOCK, func.hashtext(sha256))))
 
 
 def _identity(subject: Subject, sha256: str, rule_set: str) -> ColumnElement[bool]:

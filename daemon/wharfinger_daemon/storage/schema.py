@@ -22,6 +22,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.types import TypeEngine
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -34,6 +35,11 @@ metadata = MetaData(naming_convention=NAMING)
 
 # SQLite makes only INTEGER primary keys count up by themselves.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _ordered(length: int) -> TypeEngine[str]:
+    """Text that is ordered by its bytes, as SQLite does; PostgreSQL would take the locale of its server."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -176,8 +182,8 @@ targets = Table(
     metadata,
     Column("repository", String(64), primary_key=True),
     # What the path leads to, so that a path has one row.
-    Column("bin", String(255), primary_key=True),
-    Column("path", String(1024), primary_key=True),
+    Column("bin", _ordered(255), primary_key=True),
+    Column("path", _ordered(1024), primary_key=True),
     Column("length", BigInteger, nullable=False),
     Column("hashes", Text, nullable=False),
     sqlite_with_rowid=False,
@@ -189,7 +195,7 @@ metadata_roles = Table(
     "metadata_roles",
     metadata,
     Column("repository", String(64), primary_key=True),
-    Column("role", String(255), primary_key=True),
+    Column("role", _ordered(255), primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("expires", UtcDateTime, nullable=False),
     # Of the key that the version is signed with, chosen when it was prepared; empty for offline roles.
@@ -286,4 +292,14 @@ findings = Table(
     Column("message", Text, nullable=False),
     Column("weight", Float, nullable=False),
     Index(None, "scan_id"),
+)
+
+# ---- PostgreSQL: who writes ledger and log ---------------------------------------------------------------------------
+# One row, whose lock is the turn to write (see ``postgresql_backend``); SQLite has one writer at a time by itself.
+# ``number`` counts the turns, ``token`` the processes that were the sole signer one after another.
+writing_turns = Table(
+    "writing_turns",
+    metadata,
+    Column("number", BigInteger, nullable=False),
+    Column("token", BigInteger, nullable=False),
 )

@@ -6,63 +6,23 @@ A second one would go on signing by what it has not heard of: after a suspension
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
 from wharfinger_daemon.storage.database import Database
-
-_OPEN = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
 def sole_signer(database: Database) -> Iterator[None]:
     """Keeps others from signing with this database, and from changing what signing goes by, as long as the block runs.
 
-    The lock is on a file beside the database, which stays; the kernel lets go of it when the process ends, however it
-    ends. A database in memory needs none.
+    Beside SQLite it is a lock on a file, which the kernel lets go of when the process ends, however it ends. On
+    PostgreSQL it is a lock of the server, which ends with the connection; should that be lost while the process goes
+    on, another may take its place, and from then on this one writes nothing more to ledger and log (FENCED).
 
     Raises:
         StartupError: PUBLISHER_RUNNING; somebody else has it.
-        UnavailableError: DATABASE_UNAVAILABLE; the file cannot be made.
+        UnavailableError: DATABASE_UNAVAILABLE; the lock cannot be taken.
     """
-    if database.file is None:
+    with database.sole_signer():
         yield
-        return
-    # Not the database file itself: by closing any descriptor of it, the process would lose SQLite's own locks.
-    file = f"{os.path.realpath(database.file)}.signer"
-    descriptor = _opened(file)
-    try:
-        _lock(descriptor, file)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _opened(file: str) -> int:
-    try:
-        return os.open(file, _OPEN, 0o600)
-    except OSError as error:
-        raise UnavailableError(
-            f"{file} cannot be opened ({error.strerror}). It is a lock beside the database: look at the permissions.",
-            reason=Reason.DATABASE_UNAVAILABLE,
-        ) from error
-
-
-def _lock(descriptor: int, file: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno != errno.EWOULDBLOCK:
-            raise UnavailableError(
-                f"{file} cannot be locked ({error.strerror}). Keep the database on a local file system.",
-                reason=Reason.DATABASE_UNAVAILABLE,
-            ) from error
-        raise StartupError(
-            "A daemon runs that signs with this database, or a command changes what it signs by. Stop it, or wait "
-            "until it is done; or configure another database.",
-            reason=Reason.PUBLISHER_RUNNING,
-        ) from error

@@ -36,7 +36,7 @@ class SqlTargetRows:
         """How far an import came that was not finished."""
         columns = [target_imports.c[one.name] for one in fields(ImportProgress)]
         query = select(*columns).where(target_imports.c.repository == self._repository)
-        row = self._database.run_blocking(lambda connection: connection.execute(query).one_or_none())
+        row = self._database.read_blocking(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else ImportProgress(*row)
 
     def finish(self) -> None:
@@ -47,7 +47,7 @@ class SqlTargetRows:
     def unpublished(self) -> int:
         """How many bins are to be published for what was written."""
         query = select(func.count()).where(unpublished_bins.c.repository == self._repository)
-        return self._database.run_blocking(lambda connection: connection.execute(query).scalar_one())
+        return self._database.read_blocking(lambda connection: connection.execute(query).scalar_one())
 
     def put(self, chunk: Mapping[str, Target], before: ImportProgress) -> ChunkOutcome:
         """Writes targets by path, and ``before`` with what came of them added, in one transaction."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select
 
+from tests.support.databases import KINDS, new_database
 from wharfinger_daemon.audit.leaf import Leaf, read_leaf
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.keys.memory_records import MemoryKeyRecords
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.keys import SqlKeyRecords
-from wharfinger_daemon.storage.migrate import upgrade
 from wharfinger_daemon.storage.schema import audit_leaves, metadata_roles
 
 
@@ -60,13 +61,15 @@ class RecordsInSql:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'keys.db'}")
-    upgrade(opened)
-    yield opened
-    opened.close()
+def database(database_url: str) -> Iterator[Database]:
+    with closing(Database(database_url)) as opened:
+        yield opened
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def kept(request: pytest.FixtureRequest) -> RecordsInMemory | RecordsInSql:
-    return RecordsInMemory() if request.param == "memory" else RecordsInSql(request.getfixturevalue("database"))
+@pytest.fixture(params=["memory", *KINDS])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RecordsInMemory | RecordsInSql]:
+    if request.param == "memory":
+        yield RecordsInMemory()
+        return
+    with new_database(request.param, request, tmp_path) as opened:
+        yield RecordsInSql(opened)

@@ -1,5 +1,5 @@
 """Any sequence of acts, ceremonies and restarts: never two active keys in a line, never back from destroyed, never
-active without the verified metadata; and both kinds of records agree.
+active without the verified metadata; and all kinds of records agree.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.support.key_repositories import KeyWorld, OnlineKey
+from tests.support.postgresql_cluster import PostgresqlCluster
 from wharfinger_daemon.errors import WharfingerError
 from wharfinger_daemon.keys.life_cycle import LineKey, begin_destruction, finish_destruction
 from wharfinger_daemon.keys.memory_records import MemoryKeyRecords
@@ -32,16 +34,23 @@ Act = Callable[[KeyWorld], Coroutine[None, None, object]]
 
 
 class KeyMachine(RuleBasedStateMachine):
+    cluster: PostgresqlCluster
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.database = Database(f"sqlite:///{Path(self.folder.name) / 'keys.db'}")
         upgrade(self.database)
-        kinds: list[KeyRecords] = [MemoryKeyRecords(), SqlKeyRecords(self.database, Journal(self.database))]
+        self.server = Database(self.cluster.new_url())
+        kinds: list[KeyRecords] = [
+            MemoryKeyRecords(),
+            *(SqlKeyRecords(database, Journal(database)) for database in (self.database, self.server)),
+        ]
         self.worlds = [KeyWorld(records, *KEYS[:2]) for records in kinds]
-        # Both judge by the same metadata.
-        self.worlds[1].repository = self.worlds[0].repository
-        self.worlds[1].administration._clock = self.worlds[0].repository.clock
+        # All judge by the same metadata.
+        for world in self.worlds[1:]:
+            world.repository = self.worlds[0].repository
+            world.administration._clock = self.worlds[0].repository.clock
         self.loop = asyncio.new_event_loop()
         self.destroyed: set[str] = set()
         self.active: dict[str, bool] = {}
@@ -49,10 +58,11 @@ class KeyMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.loop.close()
         self.database.close()
+        self.server.close()
         self.folder.cleanup()
 
-    def both(self, act: Act) -> str:
-        """What becomes of an act on both kinds of records, which must be the same."""
+    def all(self, act: Act) -> str:
+        """What becomes of an act on all kinds of records, which must be the same."""
         answers = []
         for world in self.worlds:
             try:
@@ -60,12 +70,12 @@ class KeyMachine(RuleBasedStateMachine):
                 answers.append("")
             except WharfingerError as error:
                 answers.append(f"{error.reason}: {error.message}")
-        assert answers[0] == answers[1]
+        assert [answers[0]] * len(answers) == answers
         return answers[0]
 
     def rows(self) -> dict[str, LineKey]:
-        first, second = (self.loop.run_until_complete(world.rows()) for world in self.worlds)
-        assert first == second
+        first, *others = (self.loop.run_until_complete(world.rows()) for world in self.worlds)
+        assert [first] * len(others) == others
         return first
 
     def situation(self) -> Situation:
@@ -78,7 +88,7 @@ class KeyMachine(RuleBasedStateMachine):
     @initialize(keys=some_keys)
     def first_start(self, keys: list[OnlineKey]) -> None:
         self.ceremony(keys, keys)
-        assert not self.both(lambda world: world.administration.start())
+        assert not self.all(lambda world: world.administration.start())
 
     @rule(keys=some_keys, bins=some_keys)
     def ceremony(self, keys: list[OnlineKey], bins: list[OnlineKey]) -> None:
@@ -97,24 +107,24 @@ class KeyMachine(RuleBasedStateMachine):
 
     @rule()
     def adopt(self) -> None:
-        assert not self.both(lambda world: world.administration.adopt("pypi"))
+        assert not self.all(lambda world: world.administration.adopt("pypi"))
 
     @rule()
     def succeed(self) -> None:
-        assert not self.both(lambda world: world.administration.succeed("pypi", caller="security"))
+        assert not self.all(lambda world: world.administration.succeed("pypi", caller="security"))
 
     @rule(key=some_key)
     def publish(self, key: OnlineKey) -> None:
-        self.both(lambda world: world.administration.publish(key.keyid, caller="security"))
+        self.all(lambda world: world.administration.publish(key.keyid, caller="security"))
 
     @rule(key=some_key)
     def activate(self, key: OnlineKey) -> None:
-        if not self.both(lambda world: world.administration.activate(key.keyid, caller="security")):
+        if not self.all(lambda world: world.administration.activate(key.keyid, caller="security")):
             assert KeyState.ACTIVE is self.rows()[key.keyid].state
 
     @rule(key=some_key)
     def retire(self, key: OnlineKey) -> None:
-        self.both(lambda world: world.administration.retire(key.keyid, caller="security"))
+        self.all(lambda world: world.administration.retire(key.keyid, caller="security"))
 
     @rule(key=some_key, finished=st.booleans())
     def destroy(self, key: OnlineKey, finished: bool) -> None:
@@ -161,6 +171,11 @@ class KeyMachine(RuleBasedStateMachine):
             for keyid, state in world.states().items():
                 if state in (KeyState.ACTIVE, KeyState.RETIRING):
                     assert state is rows[keyid].state or rows[keyid].destroyed_at is not None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(postgresql: PostgresqlCluster) -> None:
+    KeyMachine.cluster = postgresql
 
 
 TestKeyMachine = KeyMachine.TestCase

@@ -97,9 +97,9 @@ async def test_state_that_there_is_not_is_told(database):
         await records.all(HERE)
 
 
-async def test_records_that_do_not_answer_say_so(database, kept):
+async def test_records_that_do_not_answer_say_so(kept):
     if hasattr(kept, "_database"):
-        await database.run(lambda connection: connection.execute(text("DROP TABLE signing_keys")))
+        await kept._database.run(lambda connection: connection.execute(text("DROP TABLE signing_keys")))
     else:
         kept.records.available = False
     for asking in (kept.records.all(HERE), kept.records.labels(), kept.records.change(HERE, writing(key("k1")))):

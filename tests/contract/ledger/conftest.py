@@ -1,30 +1,31 @@
 """Every implementation of the ledger, to pass the same tests."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.databases import KINDS, new_database
 from wharfinger_daemon.signing.ledger import Epoch, Reservation
 from wharfinger_daemon.signing.memory_ledger import MemoryLedger
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
-from wharfinger_daemon.storage.migrate import upgrade
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'ledger.db'}")
-    upgrade(database)
-    yield database
-    database.close()
+def database(database_url):
+    with closing(Database(database_url)) as database:
+        yield database
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def ledger(request):
+@pytest.fixture(params=["memory", *KINDS])
+def ledger(request, tmp_path):
     if request.param == "memory":
-        return MemoryLedger()
-    return SqlLedger(Journal(request.getfixturevalue("database")))
+        yield MemoryLedger()
+        return
+    with new_database(request.param, request, tmp_path) as database:
+        yield SqlLedger(Journal(database))
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 import random
 import select
-import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
+from sqlalchemy import text
+
+from wharfinger_daemon.storage.database import Database
 
 # Signs ever higher versions, and tells of each signature once it is on record. It goes on with the version after the
 # highest on record, with content of its own: what it meets half done, it must leave as it is.
@@ -40,9 +43,9 @@ async def main():
 asyncio.run(main())
 """
 
-PROMISED = "SELECT role, version, hex(digest) FROM ledger_entries"
+PROMISED = "SELECT role, version, digest FROM ledger_entries"
 SIGNED = (
-    "SELECT role, version, hex(signature) FROM ledger_signatures JOIN ledger_entries ON entry = ledger_entries.leaf"
+    "SELECT role, version, signature FROM ledger_signatures JOIN ledger_entries ON entry = ledger_entries.leaf"
     " WHERE signature IS NOT NULL"
 )
 
@@ -64,20 +67,18 @@ def run_and_kill(url, seconds):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_version_has_two_digests_and_nothing_that_was_told_is_lost(database, tmp_path, seed):
+def test_no_version_has_two_digests_and_nothing_that_was_told_is_lost(database_url, seed):
     moments = random.Random(seed)
-    path = tmp_path / "ledger.db"
     reserved, recorded = {}, {}
     for _ in range(3):
-        for kind, version, *values in run_and_kill(f"sqlite:///{path}", moments.uniform(0.01, 0.25)):
+        for kind, version, *values in run_and_kill(database_url, moments.uniform(0.01, 0.25)):
             told = reserved if kind == "reserved" else recorded
             for number, value in enumerate(values):
                 assert value == told.setdefault((f"bins-{number}", int(version)), value)
-    with sqlite3.connect(path) as connection:
-        promised = {(role, version): digest.lower() for role, version, digest in connection.execute(PROMISED)}
-        signed = {(role, version): signature.lower() for role, version, signature in connection.execute(SIGNED)}
-        [rows] = connection.execute("SELECT count(*) FROM ledger_entries").fetchone()
-    connection.close()
+    with closing(Database(database_url)) as database, database.reading() as connection:
+        promised = {(role, version): digest.hex() for role, version, digest in connection.execute(text(PROMISED))}
+        signed = {(role, version): signature.hex() for role, version, signature in connection.execute(text(SIGNED))}
+        rows = connection.execute(text("SELECT count(*) FROM ledger_entries")).scalar_one()
     assert rows == len(promised), "one digest for each version"
     assert reserved, "the signer was never killed before it signed anything"
     assert reserved.items() <= promised.items()

@@ -5,10 +5,12 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.support.postgresql_cluster import PostgresqlCluster
 from wharfinger_daemon.errors import RefusedError
 from wharfinger_daemon.signing.ledger import Epoch, Requester, Reservation
 from wharfinger_daemon.signing.memory_ledger import MemoryLedger
@@ -36,12 +38,15 @@ reservations = st.builds(
 
 
 class LedgerMachine(RuleBasedStateMachine):
+    cluster: PostgresqlCluster
+
     def __init__(self):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.database = Database(f"sqlite:///{Path(self.folder.name) / 'ledger.db'}")
         upgrade(self.database)
-        self.ledgers = [MemoryLedger(), SqlLedger(Journal(self.database))]
+        self.server = Database(self.cluster.new_url())
+        self.ledgers = [MemoryLedger(), *(SqlLedger(Journal(database)) for database in (self.database, self.server))]
         self.loop = asyncio.new_event_loop()
         self.digests = {}
         self.signatures = {}
@@ -51,22 +56,23 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self):
         self.loop.close()
         self.database.close()
+        self.server.close()
         self.folder.cleanup()
 
-    def both(self, call):
-        """What both ledgers answer, which must be the same."""
+    def all(self, call):
+        """What all ledgers answer, which must be the same."""
         answers = []
         for ledger in self.ledgers:
             try:
                 answers.append(self.loop.run_until_complete(call(ledger)))
             except RefusedError as error:
                 answers.append((error.reason, error.message, error.details))
-        assert answers[0] == answers[1]
+        assert [answers[0]] * len(answers) == answers
         return answers[0]
 
     @rule(batch=st.lists(reservations, min_size=1, max_size=4))
     def reserve(self, batch):
-        answer = self.both(lambda ledger: ledger.reserve(batch, REQUESTER, max_version_jump=JUMP, at=AT))
+        answer = self.all(lambda ledger: ledger.reserve(batch, REQUESTER, max_version_jump=JUMP, at=AT))
         if isinstance(answer, tuple):
             return
         for one, recorded in zip(batch, answer, strict=True):
@@ -82,7 +88,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         version = data.draw(st.sampled_from(sorted(self.leaves, key=repr)))
         made = [(self.leaves[version], signature)]
-        [kept] = self.both(lambda ledger: ledger.record(made, synced=synced))
+        [kept] = self.all(lambda ledger: ledger.record(made, synced=synced))
         assert kept == self.signatures.setdefault(version, signature)
 
     @rule(batch=st.lists(reservations, max_size=4))
@@ -91,16 +97,21 @@ class LedgerMachine(RuleBasedStateMachine):
             answers = await ledger.preview(batch, max_version_jump=JUMP)
             return [answer.message if isinstance(answer, RefusedError) else answer for answer in answers]
 
-        self.both(said)
+        self.all(said)
 
     @invariant()
     def floors_agree_and_never_go_down(self):
         for epoch in EPOCHS:
-            floors = self.both(lambda ledger, epoch=epoch: ledger.floors(epoch))
+            floors = self.all(lambda ledger, epoch=epoch: ledger.floors(epoch))
             for role, names in floors.items():
                 for name, version in names.items():
                     assert version >= self.highest.get((epoch, role, name), 0)
                     self.highest[epoch, role, name] = version
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server(postgresql):
+    LedgerMachine.cluster = postgresql
 
 
 TestLedgerMachine = LedgerMachine.TestCase

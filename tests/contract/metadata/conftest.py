@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ from wharfinger_daemon.metadata.memory_store import MemoryStore
 from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
-from wharfinger_daemon.storage.migrate import upgrade
 
 
 @pytest.fixture(params=["memory", "directory"])
@@ -20,8 +20,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> MetadataStore:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'rows.db'}")
-    upgrade(opened)
-    yield opened
-    opened.close()
+def database(database_url: str) -> Iterator[Database]:
+    with closing(Database(database_url)) as opened:
+        yield opened

@@ -7,19 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.databases import KINDS, new_database
 from wharfinger_daemon.scanning.memory import MemoryScanRecords
 from wharfinger_daemon.scanning.ports import ScanRecords
-from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.migrate import upgrade
 from wharfinger_daemon.storage.scans import SqlScanRecords
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", *KINDS])
 def records(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScanRecords]:
     if request.param == "memory":
         yield MemoryScanRecords()
         return
-    database = Database(f"sqlite:///{tmp_path / 'scans.db'}")
-    upgrade(database)
-    yield SqlScanRecords(database)
-    database.close()
+    with new_database(request.param, request, tmp_path) as database:
+        yield SqlScanRecords(database)

@@ -125,6 +125,23 @@ def test_a_database_that_is_not_supported_is_refused(url: str) -> None:
     assert "must be sqlite:///PATH" in refusal(database={"url": url})
 
 
+def test_the_url_of_a_server_stays_as_it_is() -> None:
+    url = "postgresql+psycopg://wharfinger@db.example.com/wharfinger?sslmode=verify-full"
+    settings = parse(database={"url": url, "password_file": "password"}).database
+    assert (url, Path("/etc/wharfinger/password"), False) == (settings.url, settings.password_file, settings.is_sqlite)
+
+
+@pytest.mark.parametrize("url", ["//user:hunter2@localhost/name", "//user@localhost/name?password=hunter2"])
+def test_password_in_the_url_is_refused_and_not_shown(url: str) -> None:
+    said = refusal(database={"url": f"postgresql+psycopg:{url}"})
+    assert "database.url: must not hold the password; name its file in database.password_file." in said
+    assert "hunter2" not in said
+
+
+def test_file_of_a_password_is_for_a_server_only() -> None:
+    assert "SQLite has no password" in refusal(database={"password_file": "password"})
+
+
 REPOSITORY = {"name": "r", "root_sha256": "0" * 64, "metadata_directory": "m"}
 HSM = {"module": "m.so", "token_label": "t", "pin_file": "pin"}
 

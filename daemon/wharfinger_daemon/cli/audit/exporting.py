@@ -29,7 +29,7 @@ def export(file: str, first: int, config_path: Path | None) -> None:
     anywhere: wharfinger audit verify --export FILE.
     """
     settings = config.load(configuration_file(config_path))
-    with read_audit(settings.database.url) as reading:
+    with read_audit(settings.database) as reading:
         if file == "-":
             _write(reading, first, sys.stdout)
             return

@@ -42,7 +42,7 @@ def show(
 ) -> None:
     """Show the newest leaves of the audit log, the one with INDEX, or what vouches for it."""
     settings = config.load(configuration_file(config_path))
-    with read_audit(settings.database.url) as reading:
+    with read_audit(settings.database) as reading:
         if as_vkey:
             _show_text("vkey", _vkey(settings, reading), as_json)
         elif as_checkpoint:

@@ -93,7 +93,7 @@ def verify(
             outside = settings.state_directory / KEPT_CHECKPOINT
             if outside.exists():
                 roots += vouching.stated(f"checkpoint file {outside}", outside.read_bytes())
-            with read_audit(settings.database.url) as reading:
+            with read_audit(settings.database) as reading:
                 findings = _of_database(reading, vouching, roots, told)
         else:
             findings = _of_export(Exported(exported, []), vouching, roots, told)

@@ -66,7 +66,7 @@ async def create_home(home: Path, *, bins: int, clock: Clock, tell: Tell) -> Non
         tell("Configuration: config.toml")
         _write_configuration(home, hsm, root_sha256)
     settings = config.load(home / "config.toml")
-    with closing(Database(settings.database.url)) as database:
+    with closing(Database.of(settings.database)) as database:
         before, after = migrate.upgrade(database)
     if before != after:
         tell(f"Database: revision {after}")

@@ -66,7 +66,7 @@ class OpenedLedger:
         def work(connection: Connection) -> dict[str, dict[str, int]]:
             return {role: names for (_, role), names in read_floors(connection, epoch).items()}
 
-        return claimed_versions(self.database.run_blocking(work))
+        return claimed_versions(self.database.read_blocking(work))
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def opened_ledger(config_path: Path | None, name: str) -> Iterator[OpenedLedger]
             f"The configuration has no repository '{name}'. It has: {', '.join(known) or 'none'}.",
             reason=Reason.UNKNOWN_REPOSITORY,
         )
-    with closing(Database(settings.database.url)) as database:
+    with closing(Database.of(settings.database)) as database:
         migrate.require_current(database)
         yield OpenedLedger(settings, known[name], database)
 

@@ -21,7 +21,7 @@ def show(repository: str, config_path: Path | None, as_json: bool) -> None:
     """Show the epoch of REPOSITORY, and the highest version of each role that was signed or named."""
     with opened_ledger(config_path, repository) as opened:
         identity = opened.repository.root_sha256
-        epoch, opened_with = opened.database.run_blocking(lambda connection: newest_epoch(connection, identity))
+        epoch, opened_with = opened.database.read_blocking(lambda connection: newest_epoch(connection, identity))
         claimed = opened.claimed(epoch)
     if as_json:
         roles = {role: {"signed": taken.signed, "named": taken.named} for role, taken in sorted(claimed.items())}

@@ -53,7 +53,7 @@ def opened_repository(config_path: Path | None) -> Iterator[OpenedRepository]:
     """
     settings, published = publishing_settings(config_path)
     configured = settings.repository(published.repository)
-    with closing(Database(settings.database.url)) as database:
+    with closing(Database.of(settings.database)) as database:
         migrate.require_current(database)
         store = MetadataDirectory(configured.metadata_directory)
         history = SqlPublicationHistory(database, configured.root_sha256)
