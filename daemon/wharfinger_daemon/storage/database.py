@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
 from wharfinger_daemon.config.settings import DatabaseSettings
-from wharfinger_daemon.errors import Reason, UnavailableError
+from wharfinger_daemon.errors import InvalidRequestError, Reason, UnavailableError
 from wharfinger_daemon.storage.backend import Access, Backend, Turns
 from wharfinger_daemon.storage.postgresql_backend import PostgresqlBackend
 from wharfinger_daemon.storage.sqlite_backend import SqliteBackend
@@ -37,6 +37,7 @@ class Database:
 
     Raises:
         UnavailableError: from every method, when the database does not answer.
+        InvalidRequestError: MALFORMED_REQUEST; from ``run`` and ``read``, for text that PostgreSQL cannot keep.
     """
 
     def __init__(self, url: str, *, password_file: Path | None = None, statement_seconds: float = 30) -> None:
@@ -90,12 +91,12 @@ class Database:
 
     def run_blocking(self, work: Callable[[Connection], T]) -> T:
         """``run`` on the calling thread, for programs without an event loop."""
-        with self.transaction() as connection:
+        with _storable(), self.transaction() as connection:
             return work(connection)
 
     def read_blocking(self, work: Callable[[Connection], T]) -> T:
         """``read`` on the calling thread."""
-        with self.reading() as connection:
+        with _storable(), self.reading() as connection:
             return work(connection)
 
     @contextmanager
@@ -152,6 +153,20 @@ class Database:
             raise UnavailableError(
                 f"The database failed: {error}. Retry.", reason=Reason.DATABASE_UNAVAILABLE
             ) from error
+
+
+@contextmanager
+def _storable() -> Iterator[None]:
+    # PostgreSQL keeps no text with a NUL, and none that is longer than its column, not even to look for it.
+    try:
+        yield
+    except UnavailableError as error:
+        if not isinstance(error.__cause__, DataError):
+            raise
+        raise InvalidRequestError(
+            "The request holds text that the database cannot keep: too long, or with a NUL character.",
+            reason=Reason.MALFORMED_REQUEST,
+        ) from error
 
 
 def _told(error: Exception) -> str:

@@ -243,3 +243,10 @@ async def test_naming_again_and_again_leads_no_farther_than_once(reserve, refuse
     await reserve(reservation(1))
     await reserve(reservation(1, role="snapshot", meta={"bins-0": 11}))
     assert (Reason.VERSION_JUMP, "0") == await refused(reservation(2, role="snapshot", meta={"bins-0": 12}))
+
+
+async def test_second_key_for_a_version_and_a_new_version_share_a_batch(reserve, record, reservation):
+    """The row of the one refers to an entry that is there, the row of the other to one that is not yet."""
+    await record((reservation(1), b"first"))
+    assert [None, None] == await reserve(reservation(1, keyid="other"), reservation(2))
+    assert [b"first", None] == await reserve(reservation(1), reservation(1, keyid="other"))

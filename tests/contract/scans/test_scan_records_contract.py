@@ -104,6 +104,16 @@ async def test_a_scan_whose_new_identity_is_taken_is_superseded(records: ScanRec
     assert "new" in failed.error
 
 
+async def test_of_scans_that_are_to_take_one_identity_one_does(records: ScanRecords) -> None:
+    scans = [scan_of(1, scan_id=f"id-{number}", rule_set=str(number) * 64) for number in range(8)]
+    for scan in scans:
+        await records.submit(scan)
+    claimed = await asyncio.gather(*(records.claim(scan.scan_id, "b" * 64, LATER) for scan in scans))
+    assert 1 == sum(scan is not None for scan in claimed)
+    states = [(await records.get(scan.scan_id)).state for scan in scans]
+    assert (1, 7) == (states.count(ScanState.CLAIMED), states.count(ScanState.ERROR))
+
+
 async def test_a_scan_with_a_result_cannot_be_claimed(records: ScanRecords) -> None:
     for number in (1, 2):
         await records.submit(scan_of(number))
