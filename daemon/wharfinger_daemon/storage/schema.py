@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Column,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -19,10 +14,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeEngine
+
+from wharfinger_daemon.storage.column_types import Serial, UtcDateTime, ordered
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -33,38 +28,12 @@ NAMING = {
 
 metadata = MetaData(naming_convention=NAMING)
 
-# SQLite makes only INTEGER primary keys count up by themselves.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _ordered(length: int) -> TypeEngine[str]:
-    """Text that is ordered by its bytes, as SQLite does; PostgreSQL would take the locale of its server."""
-    return String(length).with_variant(String(length, collation="C"), "postgresql")
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant. Stored in UTC without a zone, read back with it: SQLite keeps none."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("An instant needs a time zone.")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
 # ---- The audit log: an RFC 6962 Merkle tree --------------------------------------------------------------------------
 # One log for a database. ``origin`` names it in checkpoints; a log that is begun anew has another.
 audit_logs = Table(
     "audit_logs",
     metadata,
-    Column("id", _Serial, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("origin", String(255), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
@@ -73,7 +42,7 @@ audit_logs = Table(
 audit_leaves = Table(
     "audit_leaves",
     metadata,
-    Column("position", _Serial, primary_key=True, autoincrement=False),
+    Column("position", Serial, primary_key=True, autoincrement=False),
     Column("hash", LargeBinary(32), nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
@@ -91,7 +60,7 @@ audit_nodes = Table(
 audit_checkpoints = Table(
     "audit_checkpoints",
     metadata,
-    Column("size", _Serial, primary_key=True, autoincrement=False),
+    Column("size", Serial, primary_key=True, autoincrement=False),
     Column("root", LargeBinary(32), nullable=False),
     Column("note", LargeBinary, nullable=False),
     Column("signed_at", UtcDateTime, nullable=False),
@@ -182,8 +151,8 @@ targets = Table(
     metadata,
     Column("repository", String(64), primary_key=True),
     # What the path leads to, so that a path has one row.
-    Column("bin", _ordered(255), primary_key=True),
-    Column("path", _ordered(1024), primary_key=True),
+    Column("bin", ordered(255), primary_key=True),
+    Column("path", ordered(1024), primary_key=True),
     Column("length", BigInteger, nullable=False),
     Column("hashes", Text, nullable=False),
     sqlite_with_rowid=False,
@@ -195,7 +164,7 @@ metadata_roles = Table(
     "metadata_roles",
     metadata,
     Column("repository", String(64), primary_key=True),
-    Column("role", _ordered(255), primary_key=True),
+    Column("role", ordered(255), primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("expires", UtcDateTime, nullable=False),
     # Of the key that the version is signed with, chosen when it was prepared; empty for offline roles.
@@ -231,7 +200,7 @@ target_imports = Table(
 publications = Table(
     "publications",
     metadata,
-    Column("id", _Serial, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("repository", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("snapshot_version", BigInteger, nullable=False),
@@ -281,7 +250,7 @@ scans = Table(
 findings = Table(
     "findings",
     metadata,
-    Column("id", _Serial, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("scan_id", ForeignKey(scans.c.scan_id), nullable=False),
     Column("check_name", String(64), nullable=False),
     Column("check_version", String(64), nullable=False),

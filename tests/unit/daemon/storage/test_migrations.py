@@ -71,7 +71,7 @@ def test_targets_survive_the_change_of_their_table_in_both_directions(database: 
     def work(connection: Connection) -> tuple[list[object], list[object]]:
         connection.exec_driver_sql(f"INSERT INTO targets ({columns}) VALUES (?, ?, ?, ?, ?)", row)
         found = []
-        for revision, step in (("0002", command.downgrade), ("0003", command.upgrade)):
+        for revision, step in (("0002", command.downgrade), ("0004", command.upgrade)):
             config = Config()
             config.set_main_option("script_location", str(files("wharfinger_daemon.storage") / "migrations"))
             config.set_main_option("path_separator", "os")

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from wharfinger_daemon.storage.schema import UtcDateTime
+from wharfinger_daemon.storage.column_types import UtcDateTime
 
 revision = "0002"
 down_revision = None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,13 +64,6 @@ class Heard:
         self.chunks.append(progress)
         if len(self.chunks) == self.killed_after:
             raise KeyboardInterrupt
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database(f"sqlite:///{tmp_path / 'w.db'}")) as opened:
-        migrate.upgrade(opened)
-        yield opened
 
 
 @pytest.fixture
