@@ -23,6 +23,7 @@ from wharfinger.scan.v1 import scan_pb2
 from wharfinger.signing.v1 import signing_pb2
 from wharfinger_daemon.cli import main
 from wharfinger_daemon.errors import Reason
+from wharfinger_daemon.metadata.verification.findings import Rule
 from wharfinger_daemon.rpc.status import CODES
 from wharfinger_daemon.scanning.plugin import ENTRY_POINT_GROUP
 from wharfinger_daemon.scanning.weights import SUSPICIOUS_SCORE, THREAT_SCORE, UNKNOWN_RULE_WEIGHT, WEIGHTS
@@ -108,7 +109,7 @@ def test_every_command_is_described_with_its_options_and_no_other() -> None:
     assert sorted(commands) == sorted(described)
     for name, command in commands.items():
         options = {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
-        named = set(re.findall(r"--[a-z][a-z-]*", described[name]))
+        named = set(re.findall(r"--[a-z][a-z0-9-]*", described[name]))
         assert options == named, name
 
 
@@ -205,3 +206,8 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> Non
         loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=[\"']?(https?:)?//", html.read_text(encoding="utf-8"))
         styles = re.findall(r"<link[^>]*rel=[\"']?(?:stylesheet|preconnect)[^>]*//", html.read_text(encoding="utf-8"))
         assert ([], []) == (loaded, styles), html
+
+
+def test_every_rule_of_verify_repository_is_described_and_no_other() -> None:
+    described = re.findall(r"^\| `([a-z-]+)` \|", page("reference/repository-rules.md"), re.MULTILINE)
+    assert sorted(rule.value for rule in Rule) == sorted(described)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.daemon_process import DaemonProcess, poll, run_cli
 
-ROWS = 30_000
+ROWS = 60_000
 
 
 def row(number: int) -> dict[str, object]:
@@ -103,7 +103,7 @@ def test_import_that_was_killed_goes_on(home: DaemonProcess, tmp_path: Path, mom
         if moment == "signing":
             poll(lambda: running.poll() is not None or any(metadata.glob("2.bins-*.json")), "a bin is signed")
         else:
-            grown = (home.home / "wharfinger.db").stat().st_size + 1_000_000
+            grown = (home.home / "wharfinger.db").stat().st_size + 100_000
             poll(
                 lambda: running.poll() is not None or _written(home.home) > grown,
                 "rows are written",

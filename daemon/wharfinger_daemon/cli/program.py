@@ -32,6 +32,7 @@ _COMMANDS = {
     "targets": "wharfinger_daemon.cli.ceremony:targets",
     "bins": "wharfinger_daemon.cli.ceremony:bins",
     "metadata": "wharfinger_daemon.cli.metadata:metadata",
+    "verify-repository": "wharfinger_daemon.cli.verify_repository:verify_repository",
     "signing": "wharfinger_daemon.cli.signing:signing",
     "audit": "wharfinger_daemon.cli.audit:audit",
     "ledger": "wharfinger_daemon.cli.ledger:ledger",

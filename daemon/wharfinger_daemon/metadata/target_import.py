@@ -21,7 +21,7 @@ from wharfinger_daemon.metadata.targets import Target
 
 # A target needs less than 1,500 bytes.
 LONGEST_LINE = 16_384
-CHUNK_LINES = 10_000
+CHUNK_LINES = 50_000
 _BLOCK_BYTES = 1024 * 1024
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects import sqlite
 
 from wharfinger_daemon.errors import Reason, UnavailableError
+from wharfinger_daemon.storage.column_types import UtcDateTime
 from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.schema import UtcDateTime
 
 
 @pytest.fixture
