@@ -29,7 +29,7 @@ from wharfinger_client.errors import (
     WharfingerError,
 )
 from wharfinger_client.health import ServingStatus
-from wharfinger_client.metadata import MetadataFile, PublicationResult, PublishedTarget, Target
+from wharfinger_client.metadata import MetadataFile, Publication, PublicationResult, PublishedTarget, Target
 from wharfinger_client.scanning import (
     ArtifactPath,
     ArtifactUrl,
@@ -68,6 +68,7 @@ __all__ = [
     "NotGrantedError",
     "OverloadedError",
     "Pem",
+    "Publication",
     "PublicationResult",
     "PublishedTarget",
     "RefusedError",

@@ -9,10 +9,12 @@ from typing import Any, Self
 
 import grpc
 
-from wharfinger_client import _channel
+from wharfinger_client import _channel, _rpcs, metadata
 from wharfinger_client._failures import wharfinger_error
 from wharfinger_client._operations import Page
 from wharfinger_client._steps import Operation, Pause, Send, Step, T
+from wharfinger_client._watching import PublicationWatch
+from wharfinger_client.errors import WharfingerError
 from wharfinger_client.settings import ClientSettings
 
 
@@ -49,6 +51,23 @@ class BlockingConnection:
             token = got.next_token
             if not token:
                 return
+
+    def _watch(self, watch: PublicationWatch) -> Iterator[metadata.Publication]:
+        rpc = _rpcs.WATCH_PUBLICATIONS
+        coding = (rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+        while True:
+            call: Any = self._channel().unary_stream(*coding)(watch.request(), metadata=watch.call_metadata)
+            failure: WharfingerError
+            try:
+                for message in call:
+                    yield watch.taken(message)
+                failure = watch.ended()
+            except grpc.RpcError as error:
+                failure = wharfinger_error(error, address=self._settings.address, request_id=watch.request_id)
+                failure.__cause__ = error
+            finally:
+                call.cancel()
+            self._sleep(watch.pause_after(failure))
 
     def _run(self, operation: Operation[T]) -> T:
         try:

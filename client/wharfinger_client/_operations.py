@@ -21,6 +21,7 @@ from wharfinger_client import _rpcs, _wire, audit, health, metadata, scanning, s
 from wharfinger_client._artifact import Artifact, ArtifactSource
 from wharfinger_client._rpcs import RequestT, ResponseT, Rpc
 from wharfinger_client._steps import Block, Caller, Chance, Operation, Pause, T
+from wharfinger_client._watching import PublicationWatch
 from wharfinger_client.errors import DeadlineExceededError, Failure, ServerError
 from wharfinger_client.settings import ClientSettings
 
@@ -53,6 +54,7 @@ class Operations:
     def __init__(self, settings: ClientSettings, chance: Chance) -> None:
         self._deadlines = settings.deadlines
         self._chance = chance
+        self._retry = settings.retry
         self._caller = Caller(settings.retry, chance)
 
     def sign(
@@ -131,6 +133,9 @@ class Operations:
         request = metadata_pb2.GetTargetRequest(repository=repository, path=path)
         reply = yield from self._unary(_rpcs.GET_TARGET, request, _seconds(timeout, self._deadlines.read))
         return _wire.published_target(reply)
+
+    def watch_publications(self, repository: str, after: int | None) -> PublicationWatch:
+        return PublicationWatch(repository, after, self._retry, self._chance)
 
     def scan_file(
         self, source: ArtifactSource, subject: scanning.Subject, sha256: str, request_id: str, timeout: float | None

@@ -23,12 +23,13 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True)
 class Rpc(Generic[RequestT, ResponseT]):
-    """One RPC. ``streams`` is true if the request is a stream of messages."""
+    """One RPC. ``streams`` is true if the request is a stream of messages, ``watches`` if the response is."""
 
     path: str
     request: type[RequestT]
     response: type[ResponseT]
     streams: bool = False
+    watches: bool = False
 
 
 _SIGNING = "/wharfinger.signing.v1.SigningService"
@@ -46,6 +47,12 @@ PUBLISH_TARGETS = Rpc(
     f"{_METADATA}/PublishTargets", metadata_pb2.PublishTargetsRequest, metadata_pb2.PublishTargetsResponse
 )
 GET_TARGET = Rpc(f"{_METADATA}/GetTarget", metadata_pb2.GetTargetRequest, metadata_pb2.GetTargetResponse)
+WATCH_PUBLICATIONS = Rpc(
+    f"{_METADATA}/WatchPublications",
+    metadata_pb2.WatchPublicationsRequest,
+    metadata_pb2.WatchPublicationsResponse,
+    watches=True,
+)
 SCAN = Rpc(f"{_SCAN}/Scan", scan_pb2.ScanRequest, scan_pb2.ScanResponse, streams=True)
 CREATE_SCAN = Rpc(f"{_SCAN}/CreateScan", scan_pb2.CreateScanRequest, scan_pb2.CreateScanResponse)
 GET_SCAN = Rpc(f"{_SCAN}/GetScan", scan_pb2.GetScanRequest, scan_pb2.GetScanResponse)
@@ -66,6 +73,7 @@ CONTRACT = (
     GET_METADATA,
     PUBLISH_TARGETS,
     GET_TARGET,
+    WATCH_PUBLICATIONS,
     SCAN,
     CREATE_SCAN,
     GET_SCAN,

@@ -127,6 +127,16 @@ def publication_result(message: metadata_pb2.PublishTargetsResponse) -> metadata
     )
 
 
+def publication(message: metadata_pb2.Publication) -> metadata.Publication:
+    """The publication."""
+    return metadata.Publication(
+        timestamp_version=message.timestamp_version,
+        snapshot_version=message.snapshot_version,
+        bin_versions=dict(message.bin_versions),
+        published_at=_instant(message, "published_at"),
+    )
+
+
 def subject_message(subject: scanning.Subject) -> scan_pb2.Subject:
     """The subject as a message."""
     return scan_pb2.Subject(

@@ -15,11 +15,13 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from wharfinger_client import _channel, audit, health, metadata, scanning, signing
+from wharfinger_client import _channel, _rpcs, audit, health, metadata, scanning, signing
 from wharfinger_client._artifact import ArtifactSource
 from wharfinger_client._failures import wharfinger_error
 from wharfinger_client._operations import Operations, Page, ScanFilter
 from wharfinger_client._steps import Chance, Operation, Pause, Send, Step, T
+from wharfinger_client._watching import PublicationWatch
+from wharfinger_client.errors import WharfingerError
 from wharfinger_client.settings import ClientSettings
 
 
@@ -119,6 +121,10 @@ class AsyncClient:
         """Reads what the published metadata says of a path. See ``Client.get_target``."""
         return await self._run(self._operations.get_target(repository, path, timeout))
 
+    def watch_publications(self, repository: str, *, after: int | None = None) -> AsyncIterator[metadata.Publication]:
+        """Iterates over publications, in order and without end. See ``Client.watch_publications``."""
+        return self._watch(self._operations.watch_publications(repository, after))
+
     # ---- scanning ----------------------------------------------------------------------------------------------------
     async def scan_file(
         self,
@@ -212,6 +218,23 @@ class AsyncClient:
             case Pause():
                 return await self._sleep(step.seconds)
         return await asyncio.to_thread(step.work)
+
+    async def _watch(self, watch: PublicationWatch) -> AsyncIterator[metadata.Publication]:
+        rpc = _rpcs.WATCH_PUBLICATIONS
+        coding = (rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+        while True:
+            call: Any = self._channel().unary_stream(*coding)(watch.request(), metadata=watch.call_metadata)
+            failure: WharfingerError
+            try:
+                async for message in call:
+                    yield watch.taken(message)
+                failure = watch.ended()
+            except grpc.RpcError as error:
+                failure = wharfinger_error(error, address=self._settings.address, request_id=watch.request_id)
+                failure.__cause__ = error
+            finally:
+                call.cancel()
+            await self._sleep(watch.pause_after(failure))
 
     async def _send(self, send: Send) -> Any:
         channel = self._channel()

@@ -124,6 +124,24 @@ class Client(BlockingConnection):
         """
         return self._run(self._operations.get_target(repository, path, timeout))
 
+    def watch_publications(self, repository: str, *, after: int | None = None) -> Iterator[metadata.Publication]:
+        """Iterates over publications as clients come to see them, in order and without end; waits for the next one.
+
+        It goes on where it was when the daemon was away, as often in a row as ``settings.retry`` allows; nothing is
+        missed and nothing comes twice. Close the iterator, or the client, to stop.
+
+        Args:
+            after: the timestamp version that is known already; 0 for the beginning. Without it the newest publication
+                comes first, at once.
+
+        Raises:
+            NotFoundError: there is no such repository.
+            InvalidRequestError: ``after`` was never published.
+            OverloadedError: too many watch already.
+            UnavailableError: the daemon stays away. To resume, give the last ``timestamp_version`` as ``after``.
+        """
+        return self._watch(self._operations.watch_publications(repository, after))
+
     # ---- scanning ----------------------------------------------------------------------------------------------------
     def scan_file(
         self,

@@ -99,3 +99,19 @@ class PublicationResult:
     snapshot_version: int
     bin_versions: Mapping[str, int]
     request_id: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A step from one state of the repository, as clients see it, to the next.
+
+    Attributes:
+        timestamp_version: the timestamp that shows it, higher than the one before. Give it as ``after`` to watch on.
+        bin_versions: the new versions of the bins that changed or were renewed, by role name.
+        published_at: by the daemon's clock; None if the daemon did not say.
+    """
+
+    timestamp_version: int
+    snapshot_version: int
+    bin_versions: Mapping[str, int]
+    published_at: datetime | None

@@ -25,6 +25,7 @@ from wharfinger_daemon.config import Job, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.health import HealthWatch, Probe
+from wharfinger_daemon.metadata.feed import PublicationFeed
 from wharfinger_daemon.metadata.observer import Announcing
 from wharfinger_daemon.rpc.metadata import MetadataServicer
 from wharfinger_daemon.rpc.scan import ScanServicer
@@ -56,7 +57,10 @@ class _Offered:
 class Daemon:
     """The running daemon, seen from its lifecycle."""
 
-    def __init__(self, servers: GrpcServers, health: HealthWatch, scans: ScanService | None) -> None:
+    def __init__(
+        self, servers: GrpcServers, health: HealthWatch, scans: ScanService | None, feed: PublicationFeed | None
+    ) -> None:
+        self._feed = feed
         self._servers = servers
         self._health = health
         self._scans = scans
@@ -71,6 +75,8 @@ class Daemon:
         deadline = loop.time() + seconds
         await self._health.stop_serving()
         self._servers.room.drain()
+        if self._feed is not None:
+            self._feed.close()
         with contextlib.suppress(TimeoutError):  # What still runs is cut off when the servers close.
             async with asyncio.timeout_at(deadline):
                 await self._servers.room.idle()
@@ -116,7 +122,9 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
     await open_http(settings, metadata, health, metrics, stack)
     await health.probe_all()
-    return Daemon(servers, health, None if scanning is None else scanning.service)
+    return Daemon(
+        servers, health, None if scanning is None else scanning.service, None if metadata is None else metadata.feed
+    )
 
 
 def _offer_signing(offered: _Offered, job: SigningJob, metrics: Metrics, clock: Clock) -> None:
@@ -143,7 +151,7 @@ def _offer_audit(offered: _Offered, job: AuditJob) -> None:
 
 
 def _offer_metadata(offered: _Offered, job: MetadataJob) -> None:
-    servicer = MetadataServicer(job.repository, job.publisher, job.reader)
+    servicer = MetadataServicer(job.repository, job.publisher, job.reader, job.feed)
 
     async def probe() -> None:
         if job.publisher.problem is not None:

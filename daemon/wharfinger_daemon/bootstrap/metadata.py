@@ -18,8 +18,9 @@ from wharfinger_daemon.keys.importing_authority import (
     KeySuccession,
     NoSuccession,
 )
+from wharfinger_daemon.metadata.feed import PublicationFeed
 from wharfinger_daemon.metadata.intake import including_staged
-from wharfinger_daemon.metadata.observer import PublicationObserver, SilentObserver
+from wharfinger_daemon.metadata.observer import Announcing, PublicationObserver, SilentObserver
 from wharfinger_daemon.metadata.planning import Lifetimes
 from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
@@ -45,6 +46,7 @@ class MetadataJob:
     repository: str
     publisher: Publisher
     reader: MetadataReader
+    feed: PublicationFeed
 
 
 async def open_metadata(
@@ -68,6 +70,8 @@ async def open_metadata(
     assert settings.metadata is not None  # The configuration demands it of a process that publishes.
     configured = settings.repository(settings.metadata.repository)
     store = MetadataDirectory(configured.metadata_directory)
+    history = SqlPublicationHistory(database, configured.root_sha256, signing.journal)
+    feed = PublicationFeed(history)
     repository = Repository(
         offline=await read_offline_roles(await including_staged(store)),
         records=SqlPublications(database, configured.root_sha256, signing.journal),
@@ -75,12 +79,12 @@ async def open_metadata(
         signer=PublicationSigner(signing.service, configured.name, timeout_seconds=_SIGNING_SECONDS),
         clock=clock,
         lifetimes=lifetimes(settings.metadata),
-        observer=observer,
+        observer=Announcing(observer, (feed,)),
     )
     checks = PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds)
     retention = Retention(
         store,
-        SqlPublicationHistory(database, configured.root_sha256, signing.journal),
+        history,
         clock,
         retention_settings(settings.metadata),
         repository.observer,
@@ -89,7 +93,7 @@ async def open_metadata(
     await publisher.start()
     stack.push_async_callback(publisher.close)
     signing.standing.watch(publisher.look_again)
-    return MetadataJob(configured.name, publisher, MetadataReader(store, repository.offline.bins))
+    return MetadataJob(configured.name, publisher, MetadataReader(store, repository.offline.bins), feed)
 
 
 def import_authorities(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -51,8 +52,10 @@ class Gate(grpc.aio.ServerInterceptor):
 
         async def yielding(request: Any, context: Any) -> AsyncIterator[Any]:
             async with Passage(self._checkpoint, method, wanted_id, context):
-                async for response in behaviour(check(request), context):
-                    yield response
+                # Closed here and now: what is only dropped gives its places back when somebody collects it.
+                async with aclosing(behaviour(check(request), context)) as responses:
+                    async for response in responses:
+                        yield response
 
         if not handler.response_streaming:
             guarded: Any = single

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from wharfinger.metadata.v1 import metadata_pb2 as wire
 from wharfinger.metadata.v1 import metadata_pb2_grpc
 from wharfinger_daemon.errors import NotFoundError, Reason
+from wharfinger_daemon.metadata.feed import PublicationFeed, ShownPublication
 from wharfinger_daemon.metadata.publisher import Publisher
 from wharfinger_daemon.metadata.reading import MetadataReader
 from wharfinger_daemon.metadata.targets import Target
@@ -19,10 +22,11 @@ from wharfinger_daemon.rpc.passage import current_call
 class MetadataServicer(metadata_pb2_grpc.MetadataServiceServicer):
     """Translates for the metadata domain. ``repository`` is the one that this daemon publishes."""
 
-    def __init__(self, repository: str, publisher: Publisher, reader: MetadataReader) -> None:
+    def __init__(self, repository: str, publisher: Publisher, reader: MetadataReader, feed: PublicationFeed) -> None:
         self._repository = repository
         self._publisher = publisher
         self._reader = reader
+        self._feed = feed
 
     async def GetMetadata(  # noqa: N802  # gRPC's name
         self, request: wire.GetMetadataRequest, context: Any
@@ -68,6 +72,15 @@ class MetadataServicer(metadata_pb2_grpc.MetadataServiceServicer):
             expires=expires,
         )
 
+    async def WatchPublications(  # noqa: N802
+        self, request: wire.WatchPublicationsRequest, context: Any
+    ) -> AsyncIterator[wire.WatchPublicationsResponse]:
+        self._require_ours(request.repository)
+        after = request.after if request.HasField("after") else None
+        async with aclosing(self._feed.subscribe(after)) as publications:
+            async for publication in publications:
+                yield wire.WatchPublicationsResponse(publication=_publication(publication))
+
     def _require_ours(self, repository: str) -> None:
         if repository != self._repository:
             raise NotFoundError(
@@ -75,3 +88,14 @@ class MetadataServicer(metadata_pb2_grpc.MetadataServiceServicer):
                 reason=Reason.UNKNOWN_REPOSITORY,
                 repository=repository,
             )
+
+
+def _publication(publication: ShownPublication) -> wire.Publication:
+    published_at = Timestamp()
+    published_at.FromDatetime(publication.published_at)
+    return wire.Publication(
+        timestamp_version=publication.timestamp_version,
+        snapshot_version=publication.snapshot_version,
+        bin_versions=publication.bins,
+        published_at=published_at,
+    )

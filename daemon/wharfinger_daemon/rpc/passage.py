@@ -26,7 +26,11 @@ log = structlog.get_logger()
 _REQUEST_ID_LENGTH = 64
 # They cost next to nothing, some last by design, and health must be told most of all while all places are taken or the
 # daemon drains. The server's own bound on calls holds for them too.
-_TAKES_NO_PLACE = ("grpc.health.v1.Health/", "grpc.reflection.v1alpha.ServerReflection/")
+_TAKES_NO_PLACE = (
+    "grpc.health.v1.Health/",
+    "grpc.reflection.v1alpha.ServerReflection/",
+    "wharfinger.metadata.v1.MetadataService/WatchPublications",  # It has a bound of its own.
+)
 _CAUSE_CHARACTERS = 1000
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, select, tuple_
 
+from wharfinger_daemon.metadata.feed import ShownPublication
 from wharfinger_daemon.metadata.planning import SNAPSHOT
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
@@ -16,7 +17,8 @@ _PUBLISHED = "published"
 
 
 class SqlPublicationHistory:
-    """``metadata.retention.PublicationHistory`` on the tables ``publications`` and ``publication_bins``.
+    """``metadata.retention.PublicationHistory`` and ``metadata.feed.ShownPublications``, on the tables ``publications``
+    and ``publication_bins``.
 
     Args:
         repository: its identity, the hexadecimal SHA-256 of its trusted root 1.
@@ -39,6 +41,32 @@ class SqlPublicationHistory:
 
         return await self._database.read(work)
 
+    async def last_shown(self) -> int:
+        query = select(func.coalesce(func.max(publications.c.timestamp_version), 0)).where(self._shown())
+        return await self._database.run(lambda connection: connection.execute(query).scalar_one())
+
+    async def shown_after(self, timestamp_version: int, most: int) -> list[ShownPublication]:
+        def work(connection: Connection) -> list[ShownPublication]:
+            found = connection.execute(
+                select(publications)
+                .where(self._shown(), publications.c.timestamp_version > timestamp_version)
+                .order_by(publications.c.timestamp_version)
+                .limit(most)
+            ).all()
+            bins: dict[int, dict[str, int]] = {row.id: {} for row in found}
+            for row in connection.execute(
+                select(publication_bins)
+                .where(publication_bins.c.publication_id.in_(bins))
+                .order_by(publication_bins.c.role)
+            ):
+                bins[row.publication_id][row.role] = row.version
+            return [
+                ShownPublication(row.timestamp_version, row.snapshot_version, bins[row.id], row.published_at)
+                for row in found
+            ]
+
+        return await self._database.run(work)
+
     async def forget(self, instant: datetime, most: int) -> int:
         def work(connection: Connection) -> int:
             bins = self._forget_bins(connection, instant, most)
@@ -48,12 +76,11 @@ class SqlPublicationHistory:
             return await self._database.run(work)
         return await self._journal.write(lambda transaction: work(transaction.connection))
 
+    def _shown(self) -> ColumnElement[bool]:
+        return and_(publications.c.repository == self._repository, publications.c.state == _PUBLISHED)
+
     def _shown_before(self, instant: datetime) -> ColumnElement[bool]:
-        return and_(
-            publications.c.repository == self._repository,
-            publications.c.state == _PUBLISHED,
-            publications.c.published_at < instant,
-        )
+        return and_(self._shown(), publications.c.published_at < instant)
 
     def _newest(self, instant: datetime) -> Select[tuple[str, int]]:
         # Versions only go up, so the highest is the last.

@@ -147,3 +147,43 @@ def test_forgetting_changes_no_answer_of_that_instant_or_later(
 def _clear(database: Database) -> None:
     for table in (schema.publication_bins, schema.publications, schema.metadata_roles):
         database.run_blocking(lambda connection, table=table: connection.execute(delete(table)))  # type: ignore[misc]
+
+
+async def test_publications_are_told_in_order_from_a_version_on(
+    database: Database, history: SqlPublicationHistory
+) -> None:
+    assert (0, []) == (await history.last_shown(), await history.shown_after(0, 10))
+    for minute in range(4):
+        await publish(database, START + minute * MINUTE, *(["bins-1"] if minute == 2 else ["timestamp"]))
+    await publish(database, START, repository="2" * 64)
+    assert 4 == await history.last_shown()
+    told = await history.shown_after(1, 2)
+    assert [2, 3] == [publication.timestamp_version for publication in told]
+    assert [START + MINUTE, START + 2 * MINUTE] == [publication.published_at for publication in told]
+    assert [(1, {}), (2, {"bins-1": 2})] == [(it.snapshot_version, it.bins) for it in told]
+    assert BINS.number == len((await history.shown_after(0, 1))[0].bins)
+
+
+async def test_what_is_prepared_is_not_told(database: Database, history: SqlPublicationHistory) -> None:
+    await publish(database, START)
+    await prepare(database, START + MINUTE, "timestamp")
+    assert 1 == await history.last_shown()
+    assert [] == await history.shown_after(1, 10)
+
+
+async def test_what_is_told_after_forgetting_leads_to_the_present_versions(
+    database: Database, history: SqlPublicationHistory
+) -> None:
+    """Whoever was away for longer than publications are remembered still learns the newest version of every bin."""
+    for minute in range(12):
+        await publish(database, START + minute * MINUTE, f"bins-{minute % 2}")
+    before = await history.shown_after(0, 100)
+    await history.forget(START + 10 * MINUTE, 1000)
+    after = await history.shown_after(0, 100)
+    assert len(after) < len(before)
+    versions: list[dict[str, int]] = [{}, {}]
+    for known, told in zip(versions, (before, after), strict=True):
+        for publication in told:
+            known.update(publication.bins)
+    assert versions[0] == versions[1]
+    assert before[-1] == after[-1]

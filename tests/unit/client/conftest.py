@@ -72,6 +72,23 @@ class Caller:
             return self._block(chosen, lambda client: getattr(client, method)(*arguments, **named))
         return asyncio.run(self._await(chosen, lambda client: getattr(client, method)(*arguments, **named)))
 
+    def each(self, method: str, take: Callable[[Any], None], *arguments: Any, **named: Any) -> None:
+        """Calls a method that iterates, and gives each item to ``take``, also those before an error."""
+
+        def block(client: Client) -> None:
+            for item in getattr(client, method)(*arguments, **named):
+                take(item)
+
+        async def wait(client: AsyncClient) -> None:
+            async with contextlib.aclosing(getattr(client, method)(*arguments, **named)) as items:
+                async for item in items:
+                    take(item)
+
+        if self.kind == "blocking":
+            self._block(self.settings, block)
+        else:
+            asyncio.run(self._await(self.settings, wait))
+
     def _block(self, settings: ClientSettings, call: Callable[[Client], Any]) -> Any:
         time = self.time
         with Client(settings, sleep=time.sleep, monotonic=time.monotonic, chance=time.random) as client:

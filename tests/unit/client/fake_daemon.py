@@ -57,10 +57,19 @@ class Received:
 Answer = Message | Abort | Callable[[Any, grpc.ServicerContext], Message]
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What one call of an RPC that watches gets: messages, and then an error, or just the end."""
+
+    messages: tuple[Message, ...]
+    end: Abort | None = None
+
+
 class Script:
     """The answers by method name, used up one after another; the last one is given again and again."""
 
     def __init__(self) -> None:
+        self.attempts: list[Attempt] = []
         self.answers: dict[str, list[Answer]] = {}
         self.received: list[Received] = []
         self._lock = threading.Lock()
@@ -80,6 +89,10 @@ class Script:
             context.set_trailing_metadata(answer.trailing_metadata())
             context.abort(answer.code, answer.words)
         return answer
+
+    def next_attempt(self) -> Attempt:
+        with self._lock:
+            return self.attempts.pop(0)
 
     def record(self, method: str, messages: tuple[Any, ...], context: grpc.ServicerContext) -> None:
         request_id = dict(context.invocation_metadata())["x-request-id"]
@@ -112,6 +125,15 @@ class Metadata(metadata_pb2_grpc.MetadataServiceServicer):
 
     def GetTarget(self, request: Any, context: Any) -> Any:
         return self._script.reply("GetTarget", request, context)
+
+    def WatchPublications(self, request: Any, context: Any) -> Any:
+        """Each answer is one attempt: a list of messages in an ``Attempt``, and how the stream ends."""
+        attempt = self._script.next_attempt()
+        self._script.record("WatchPublications", (request,), context)
+        yield from attempt.messages
+        if attempt.end is not None:
+            context.set_trailing_metadata(attempt.end.trailing_metadata())
+            context.abort(attempt.end.code, attempt.end.words)
 
 
 class Scanning(scan_pb2_grpc.ScanServiceServicer):

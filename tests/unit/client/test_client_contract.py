@@ -34,11 +34,12 @@ def test_every_rpc_of_the_contract_is_described_as_it_is() -> None:
             GetMessageClass(method.input_type),
             GetMessageClass(method.output_type),
             method.client_streaming,
+            method.server_streaming,
         )
         for method in _contract()
     }
-    assert expected == {(rpc.path, rpc.request, rpc.response, rpc.streams) for rpc in _rpcs.CONTRACT}
-    assert not any(method.server_streaming for method in _contract())
+    described = {(rpc.path, rpc.request, rpc.response, rpc.streams, rpc.watches) for rpc in _rpcs.CONTRACT}
+    assert expected == described
 
 
 def test_stand_ins_for_the_health_messages_are_the_same_on_the_wire() -> None:

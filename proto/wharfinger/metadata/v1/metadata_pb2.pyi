@@ -298,3 +298,115 @@ class GetTargetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTargetResponse: _TypeAlias = GetTargetResponse  # noqa: Y015
+
+@_typing.final
+class WatchPublicationsRequest(_message.Message):
+    """From where to watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    repository: _builtins.str
+    """The repository's name in the daemon's configuration."""
+    after: _builtins.int
+    """The version of the timestamp that the caller knows: what came after it is told first. 0 for the beginning. If it is
+    left out, the newest publication is told at once, and then those that come.
+    """
+    def __init__(
+        self,
+        *,
+        repository: _builtins.str = ...,
+        after: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "after", b"after", "repository", b"repository"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
+    _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after) -> _WhichOneofReturnType__after | None: ...
+
+Global___WatchPublicationsRequest: _TypeAlias = WatchPublicationsRequest  # noqa: Y015
+
+@_typing.final
+class WatchPublicationsResponse(_message.Message):
+    """One publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLICATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def publication(self) -> Global___Publication:
+        """What became visible."""
+
+    def __init__(
+        self,
+        *,
+        publication: Global___Publication | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["publication", b"publication"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["publication", b"publication"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPublicationsResponse: _TypeAlias = WatchPublicationsResponse  # noqa: Y015
+
+@_typing.final
+class Publication(_message.Message):
+    """A step from one state of the repository, as clients see it, to the next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class BinVersionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TIMESTAMP_VERSION_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_VERSION_FIELD_NUMBER: _builtins.int
+    BIN_VERSIONS_FIELD_NUMBER: _builtins.int
+    PUBLISHED_AT_FIELD_NUMBER: _builtins.int
+    timestamp_version: _builtins.int
+    """The version of the timestamp that shows it. Higher than that of the publication before."""
+    snapshot_version: _builtins.int
+    """The version of the snapshot that shows it; that of the publication before if only the timestamp was renewed."""
+    @_builtins.property
+    def bin_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """The new versions of the bins that changed or were renewed, by role name."""
+
+    @_builtins.property
+    def published_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was published, by the daemon's clock."""
+
+    def __init__(
+        self,
+        *,
+        timestamp_version: _builtins.int = ...,
+        snapshot_version: _builtins.int = ...,
+        bin_versions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        published_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["published_at", b"published_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bin_versions", b"bin_versions", "published_at", b"published_at", "snapshot_version", b"snapshot_version", "timestamp_version", b"timestamp_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Publication: _TypeAlias = Publication  # noqa: Y015

@@ -50,6 +50,11 @@ class MetadataServiceStub:
                 request_serializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.GetTargetRequest.SerializeToString,
                 response_deserializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.GetTargetResponse.FromString,
                 _registered_method=True)
+        self.WatchPublications = channel.unary_stream(
+                '/wharfinger.metadata.v1.MetadataService/WatchPublications',
+                request_serializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.WatchPublicationsRequest.SerializeToString,
+                response_deserializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.WatchPublicationsResponse.FromString,
+                _registered_method=True)
 
 
 class MetadataServiceServicer:
@@ -92,6 +97,24 @@ class MetadataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchPublications(self, request, context):
+        """WatchPublications tells of every publication as soon as clients can see it, in order and without end. It tells which
+        bins changed, so that caches know what to read anew.
+
+        A caller that is slow is told later, and of everything: nothing is dropped for it. The stream ends with UNAVAILABLE
+        when the daemon stops, and when a connection has lasted for an hour: call again with `after`. Publications that are
+        older than the daemon keeps files (seventy minutes, unless configured otherwise) are left out where newer ones
+        replaced all that they changed.
+
+        Callers: those granted this RPC. The content is public.
+        Fails with NOT_FOUND (no such repository), INVALID_ARGUMENT (`after` was never published), RESOURCE_EXHAUSTED (too
+        many watch already) or UNAVAILABLE.
+        Repeats safely: it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MetadataServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +132,11 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     servicer.GetTarget,
                     request_deserializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.GetTargetRequest.FromString,
                     response_serializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.GetTargetResponse.SerializeToString,
+            ),
+            'WatchPublications': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPublications,
+                    request_deserializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.WatchPublicationsRequest.FromString,
+                    response_serializer=wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.WatchPublicationsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -193,6 +221,33 @@ class MetadataService:
             '/wharfinger.metadata.v1.MetadataService/GetTarget',
             wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.GetTargetRequest.SerializeToString,
             wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.GetTargetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPublications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/wharfinger.metadata.v1.MetadataService/WatchPublications',
+            wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.WatchPublicationsRequest.SerializeToString,
+            wharfinger_dot_metadata_dot_v1_dot_metadata__pb2.WatchPublicationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

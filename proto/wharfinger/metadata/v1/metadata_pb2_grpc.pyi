@@ -57,6 +57,20 @@ class MetadataServiceStub:
     Fails with NOT_FOUND (no such repository, or no such target), INVALID_ARGUMENT (not a target path).
     Repeats safely: it changes nothing.
     """
+    WatchPublications: _grpc.UnaryStreamMultiCallable[_metadata_pb2.WatchPublicationsRequest, _metadata_pb2.WatchPublicationsResponse]
+    """WatchPublications tells of every publication as soon as clients can see it, in order and without end. It tells which
+    bins changed, so that caches know what to read anew.
+
+    A caller that is slow is told later, and of everything: nothing is dropped for it. The stream ends with UNAVAILABLE
+    when the daemon stops, and when a connection has lasted for an hour: call again with `after`. Publications that are
+    older than the daemon keeps files (seventy minutes, unless configured otherwise) are left out where newer ones
+    replaced all that they changed.
+
+    Callers: those granted this RPC. The content is public.
+    Fails with NOT_FOUND (no such repository), INVALID_ARGUMENT (`after` was never published), RESOURCE_EXHAUSTED (too
+    many watch already) or UNAVAILABLE.
+    Repeats safely: it changes nothing.
+    """
 
 @_typing.type_check_only
 class MetadataServiceAsyncStub(MetadataServiceStub):
@@ -85,6 +99,20 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
 
     Callers: those granted this RPC. The content is public.
     Fails with NOT_FOUND (no such repository, or no such target), INVALID_ARGUMENT (not a target path).
+    Repeats safely: it changes nothing.
+    """
+    WatchPublications: _aio.UnaryStreamMultiCallable[_metadata_pb2.WatchPublicationsRequest, _metadata_pb2.WatchPublicationsResponse]  # type: ignore[assignment]
+    """WatchPublications tells of every publication as soon as clients can see it, in order and without end. It tells which
+    bins changed, so that caches know what to read anew.
+
+    A caller that is slow is told later, and of everything: nothing is dropped for it. The stream ends with UNAVAILABLE
+    when the daemon stops, and when a connection has lasted for an hour: call again with `after`. Publications that are
+    older than the daemon keeps files (seventy minutes, unless configured otherwise) are left out where newer ones
+    replaced all that they changed.
+
+    Callers: those granted this RPC. The content is public.
+    Fails with NOT_FOUND (no such repository), INVALID_ARGUMENT (`after` was never published), RESOURCE_EXHAUSTED (too
+    many watch already) or UNAVAILABLE.
     Repeats safely: it changes nothing.
     """
 
@@ -130,6 +158,26 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: those granted this RPC. The content is public.
         Fails with NOT_FOUND (no such repository, or no such target), INVALID_ARGUMENT (not a target path).
+        Repeats safely: it changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchPublications(
+        self,
+        request: _metadata_pb2.WatchPublicationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_metadata_pb2.WatchPublicationsResponse], _abc.AsyncIterator[_metadata_pb2.WatchPublicationsResponse]]:
+        """WatchPublications tells of every publication as soon as clients can see it, in order and without end. It tells which
+        bins changed, so that caches know what to read anew.
+
+        A caller that is slow is told later, and of everything: nothing is dropped for it. The stream ends with UNAVAILABLE
+        when the daemon stops, and when a connection has lasted for an hour: call again with `after`. Publications that are
+        older than the daemon keeps files (seventy minutes, unless configured otherwise) are left out where newer ones
+        replaced all that they changed.
+
+        Callers: those granted this RPC. The content is public.
+        Fails with NOT_FOUND (no such repository), INVALID_ARGUMENT (`after` was never published), RESOURCE_EXHAUSTED (too
+        many watch already) or UNAVAILABLE.
         Repeats safely: it changes nothing.
         """
 
