@@ -25,12 +25,12 @@ REPOSITORY = "development"
 CONTENT = b"one of many"
 
 
-def configure(home: DaemonProcess, varnish: VarnishProcess, max_age_seconds: int) -> None:
+def configure(home: DaemonProcess, varnish: VarnishProcess, max_age_seconds: int, *, soft: bool = False) -> None:
     file = home.home / "config.toml"
     text = file.read_text()
     assert "[http]\n" in text
     text = text.replace("[http]\n", f"[http]\ntimestamp_max_age_seconds = {max_age_seconds}\n", 1)
-    file.write_text(f'{text}\n[caches.varnish]\naddresses = ["{varnish.address}"]\n')
+    file.write_text(f'{text}\n[caches.varnish]\naddresses = ["{varnish.address}"]\nsoft_purge = {str(soft).lower()}\n')
 
 
 @pytest.fixture
@@ -191,11 +191,12 @@ def test_no_client_gets_an_inconsistent_or_older_view_while_others_publish(
     assert hits > misses
 
 
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 def test_a_publication_is_seen_at_once_although_caches_may_keep_the_timestamp_for_long(
-    home: DaemonProcess, varnish: VarnishProcess, tmp_path: Path
+    home: DaemonProcess, varnish: VarnishProcess, tmp_path: Path, soft: bool
 ) -> None:
     """Only the purge can be why: what the cache has would be current for ten minutes more."""
-    configure(home, varnish, 600)
+    configure(home, varnish, 600, soft=soft)
     home.start()
     varnish.start()
     before = seen_timestamp(varnish)

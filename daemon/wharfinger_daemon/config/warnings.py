@@ -25,6 +25,20 @@ def warnings(settings: Settings) -> Iterator[str]:
                 "PublishTargets instead of Sign, unless it only fetches recorded signatures."
             )
         yield from _idle_grants(caller, names)
+    yield from _odd_caches(settings)
+
+
+def _odd_caches(settings: Settings) -> Iterator[str]:
+    metadata = settings.metadata if Job.METADATA in settings.jobs else None
+    if metadata is None:
+        if settings.caches.fastly or settings.caches.varnish:
+            yield "[caches] names caches, and this daemon publishes nothing that they could be told of."
+    elif settings.http.timestamp_max_age_seconds > metadata.cache_life_seconds:
+        yield (
+            f"Caches may keep timestamp.json for {settings.http.timestamp_max_age_seconds} s "
+            "(http.timestamp_max_age_seconds), longer than the files that it leads to are kept for them "
+            f"({metadata.cache_life_seconds:g} s, metadata.cache_life_seconds). Raise the second."
+        )
 
 
 def _grants(caller: CallerSettings) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

@@ -221,3 +221,16 @@ def test_grants_for_signing_without_an_rpc_that_signs_are_warned_of() -> None:
 
 def test_a_daemon_that_only_scans_has_nothing_to_warn_of() -> None:
     assert [] == list(config.warnings(parse(callers=[caller(rpcs=[SIGN])])))
+
+
+def test_caches_that_outlive_the_files_are_warned_of() -> None:
+    settings = published(rpcs=[], repositories=[], roles=[])
+    slow = settings.model_copy(update={"http": settings.http.model_copy(update={"timestamp_max_age_seconds": 601})})
+    [warning] = config.warnings(slow)
+    assert "601 s" in warning and "600 s" in warning
+
+
+def test_caches_that_nobody_would_tell_are_warned_of() -> None:
+    settings = parse(caches={"varnish": {"addresses": ["127.0.0.1:6081"]}})
+    [warning] = config.warnings(settings)
+    assert "publishes nothing" in warning
