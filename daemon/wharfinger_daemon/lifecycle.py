@@ -77,16 +77,21 @@ async def _opened(settings: Settings, stop: asyncio.Event, stack: contextlib.Asy
 
 
 async def _until_stopped(stop: asyncio.Event, daemon: Daemon) -> None:
-    watching = asyncio.create_task(daemon.watch_health())
+    watching: list[asyncio.Task[None]] = [
+        asyncio.create_task(daemon.watch_health()),
+        asyncio.create_task(daemon.watch_place()),
+    ]
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
-        if watching.done():
-            await watching  # It ends only by an error that nobody foresaw.
+        await asyncio.wait((*watching, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for watch in watching:
+            if watch.done():
+                await watch  # It ends only by an error: that it was fenced, or one that nobody foresaw.
     finally:
-        for task in (watching, stopping):
-            task.cancel()
-        await asyncio.gather(watching, stopping, return_exceptions=True)
+        stopping.cancel()
+        for watch in watching:
+            watch.cancel()
+        await asyncio.gather(*watching, stopping, return_exceptions=True)
 
 
 def _addresses(settings: Settings) -> dict[str, str]:

@@ -62,15 +62,16 @@ class DaemonProcess:
     home: Path
     ports: dict[str, int]
     process: subprocess.Popen[bytes] | None = None
+    configuration: str = "config.toml"
     log_path: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        self.log_path = self.home / "log.jsonl"
+        self.log_path = self.home / f"{self.configuration.replace('config.toml', 'log')}.jsonl"
 
     def start(self, *, wait: bool = True) -> None:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wharfinger_daemon", "serve", "--config", str(self.home / "config.toml")],
+                [sys.executable, "-m", "wharfinger_daemon", "serve", "--config", str(self.home / self.configuration)],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,

@@ -58,16 +58,35 @@ class Daemon:
     """The running daemon, seen from its lifecycle."""
 
     def __init__(
-        self, servers: GrpcServers, health: HealthWatch, scans: ScanService | None, feed: PublicationFeed | None
+        self,
+        servers: GrpcServers,
+        health: HealthWatch,
+        scans: ScanService | None,
+        feed: PublicationFeed | None,
+        fenced: asyncio.Event,
     ) -> None:
         self._feed = feed
         self._servers = servers
         self._health = health
         self._scans = scans
+        self._fenced = fenced
 
     async def watch_health(self) -> None:
         """Probes the services until cancelled."""
         await self._health.run()
+
+    async def watch_place(self) -> None:
+        """Waits until another process signs in the place of this one.
+
+        Raises:
+            UnavailableError: FENCED; it does.
+        """
+        await self._fenced.wait()
+        raise UnavailableError(
+            "Another process signs with this database by now, so this one ends. It had been paused, or cut off from "
+            "the database, for too long.",
+            reason=Reason.FENCED,
+        )
 
     async def drain(self, seconds: float) -> None:
         """Refuses new calls, and waits for calls and then scans that run, for that long in all."""
@@ -94,9 +113,10 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     stack.callback(database.close)
     migrate.require_current(database)
     offered = _Offered()
-    metadata, caches = None, Caches()
+    metadata, caches, fenced = None, Caches(), asyncio.Event()
     if Job.SIGN in settings.jobs:
         signing = await open_signing(settings, database, clock, metrics, stack)
+        fenced = signing.fenced
         _offer_signing(offered, signing, metrics, clock)
         audit = await open_audit(settings, database, signing, clock, metrics, stack)
         _offer_audit(offered, audit)
@@ -122,9 +142,8 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
     await open_http(settings, metadata, health, metrics, stack)
     await health.probe_all()
-    return Daemon(
-        servers, health, None if scanning is None else scanning.service, None if metadata is None else metadata.feed
-    )
+    scans = None if scanning is None else scanning.service
+    return Daemon(servers, health, scans, None if metadata is None else metadata.feed, fenced)
 
 
 def _offer_signing(offered: _Offered, job: SigningJob, metrics: Metrics, clock: Clock) -> None:

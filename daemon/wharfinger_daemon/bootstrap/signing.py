@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from wharfinger_daemon.custody.canary import TokenCanary
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.custody.opening import open_token, startup_errors
 from wharfinger_daemon.custody.token_keys import HsmKeys
-from wharfinger_daemon.errors import Reason, StartupError
+from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
 from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.metadata.published import published_versions
 from wharfinger_daemon.signing.model import ExpiryCeilings, RoleType, SigningPolicy, VersionJumps
@@ -24,6 +24,7 @@ from wharfinger_daemon.signing.service import SigningService
 from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.suspension import Suspensions
 from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
+from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
@@ -37,10 +38,16 @@ from wharfinger_hsm.group import TokenGroup
 
 log = structlog.get_logger()
 
+_STANDBY_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class SigningJob:
-    """What the rest of the daemon uses of signing."""
+    """What the rest of the daemon uses of signing.
+
+    Attributes:
+        fenced: set when another process has taken the place of this one.
+    """
 
     service: SigningService
     standing: Standing
@@ -49,6 +56,7 @@ class SigningJob:
     keys: HsmKeys
     supervisor: TokenGroup
     canary: TokenCanary
+    fenced: asyncio.Event
 
 
 async def open_signing(
@@ -60,7 +68,7 @@ async def open_signing(
         StartupError: something does not fit; nothing was signed.
     """
     assert settings.hsm is not None  # The configuration demands it of a process that signs.
-    stack.enter_context(sole_signer(database))
+    fenced = await take_place(database, stack, standby=settings.database.standby)
     supervisor = await stack.enter_async_context(open_token(settings.hsm, settings.state_directory))
     keys = HsmKeys(supervisor, settings.hsm.call_timeout_seconds)
     stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
@@ -87,7 +95,44 @@ async def open_signing(
     for name, store in stores.items():
         await service.verify_ledger(name, await published_versions(store))
     canary = await _canary(settings.hsm, supervisor, keys)
-    return SigningJob(service, standing, journal, suspensions, keys, supervisor, canary)
+    return SigningJob(service, standing, journal, suspensions, keys, supervisor, canary, fenced)
+
+
+async def take_place(database: Database, stack: AsyncExitStack, *, standby: bool) -> asyncio.Event:
+    """Becomes the sole signer.
+
+    Args:
+        standby: whether to wait for the place, if another has it. The database may be away meanwhile.
+
+    Returns:
+        What is set when another has taken the place.
+
+    Raises:
+        StartupError: another has the place; or the database was upgraded while this one waited.
+    """
+    loop, fenced = asyncio.get_running_loop(), asyncio.Event()
+    waits = False
+    while True:
+        try:
+            stack.enter_context(sole_signer(database, lambda: _tell(loop, fenced)))
+            break
+        except (StartupError, UnavailableError) as error:
+            if not standby:
+                raise
+            if not waits:
+                log.info("standing by", message=error.message)
+            waits = True
+        await asyncio.sleep(_STANDBY_SECONDS)
+    if waits:
+        log.info("took the place of the signer")
+        migrate.require_current(database)
+    return fenced
+
+
+def _tell(loop: asyncio.AbstractEventLoop, fenced: asyncio.Event) -> None:
+    # The event loop may have ended meanwhile.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(fenced.set)
 
 
 async def epoch_number(database: Database, repository: str) -> int:

@@ -36,6 +36,7 @@ class DatabaseSettings(Section):
     url: str = "sqlite:///wharfinger.db"
     password_file: Path | None = None
     statement_timeout_seconds: Seconds = 30
+    standby: bool = False
 
     @field_validator("url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -63,8 +64,11 @@ class Backend(Protocol):
         """The turns of one journal."""
         ...
 
-    def sole_signer(self) -> AbstractContextManager[None]:
+    def sole_signer(self, lost: Callable[[], None]) -> AbstractContextManager[None]:
         """Keeps others from signing with this database, and from changing what signing goes by, while the block runs.
+
+        Args:
+            lost: called at most once, on whatever thread, when another has taken the place all the same.
 
         Raises:
             StartupError: PUBLISHER_RUNNING; somebody else has it.

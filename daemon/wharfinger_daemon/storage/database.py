@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,9 +126,11 @@ class Database:
         return self._backend.statement(statement)
 
     @contextmanager
-    def sole_signer(self) -> Iterator[None]:
+    def sole_signer(self, lost: Callable[[], None]) -> Iterator[None]:
         """See ``storage.sole_signer``."""
-        with self._backend.sole_signer():
+        with ExitStack() as stack:
+            with self._answering():
+                stack.enter_context(self._backend.sole_signer(lost))
             yield
 
     def close(self) -> None:
@@ -140,9 +142,13 @@ class Database:
 
     @contextmanager
     def _begun(self, access: Access) -> Iterator[Connection]:
+        with self._answering(), self._backend.transaction(access) as connection:
+            yield connection
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
         try:
-            with self._backend.transaction(access) as connection:
-                yield connection
+            yield
         except self._driver_errors as error:
             raise UnavailableError(
                 f"The database does not answer as it should: {_told(error)}. Look at the disk or the "

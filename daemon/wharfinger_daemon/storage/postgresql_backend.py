@@ -1,4 +1,4 @@
-"""PostgreSQL, version 13 or later, through psycopg 3.
+"""PostgreSQL, version 14 or later, through psycopg 3.
 
 Three kinds of transactions: what reads sees one moment (REPEATABLE READ, READ ONLY); what writes ledger, log,
 publications and keys has the *turn*, the lock on the one row of ``writing_turns``, from its beginning, so that all of
@@ -12,21 +12,19 @@ newer one raises it, and the older one finds that at its next turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, create_engine, event, text, update
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.engine import URL
-from sqlalchemy.pool import NullPool
 
 from wharfinger_daemon.errors import CorruptStateError, Reason, UnavailableError
 from wharfinger_daemon.storage.backend import Access
-from wharfinger_daemon.storage.lock_file import another_signs
-from wharfinger_daemon.storage.schema import writing_turns
+from wharfinger_daemon.storage.signers_place import SignersPlace
 
 _THREADS = 8
 # Two of the threads that write and have no thread of the pool: the journal's, and the main one's before it serves.
@@ -34,8 +32,6 @@ _CONNECTIONS = _THREADS + 2
 _CONNECT_SECONDS = 10
 # A process that is stopped in the middle of a transaction must not keep the turn from others for ever.
 _IDLE_IN_TRANSACTION_SECONDS = 60
-# An advisory lock has two numbers; they are a name, and mean nothing.
-_SIGNER_LOCK = (0x7768, 0x6172)
 # "format" has parameters by position. SQLAlchemy's usual style has them by name.
 _BY_POSITION = psycopg_dialect.PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
 
@@ -54,7 +50,6 @@ class PostgresqlBackend:
     def __init__(self, url: URL, password_file: Path | None, statement_seconds: float) -> None:
         self._password_file = password_file
         self._statement_ms = round(statement_seconds * 1000)
-        self._url = url
         # Before it is used, a connection is tried: the server may have been started anew since.
         self.engine = create_engine(
             url,
@@ -83,26 +78,24 @@ class PostgresqlBackend:
         return str(statement.compile(dialect=_BY_POSITION))
 
     @contextmanager
-    def sole_signer(self) -> Iterator[None]:
-        # A connection of its own: the server keeps the lock for as long as this is open.
-        engine = create_engine(self._url, connect_args=_CONNECT_ARGUMENTS, poolclass=NullPool)
-        event.listen(engine, "do_connect", self._add_password)
+    def sole_signer(self, lost: Callable[[], None]) -> Iterator[None]:
+        place = SignersPlace(self._connect, lost)
+        self.token = place.token
         try:
-            with engine.connect() as connection:
-                query = text("SELECT pg_try_advisory_lock(:first, :second)")
-                first, second = _SIGNER_LOCK
-                if not connection.execute(query, {"first": first, "second": second}).scalar_one():
-                    raise another_signs()
-                raised = update(writing_turns).values(token=writing_turns.c.token + 1)
-                self.token = connection.execute(raised.returning(writing_turns.c.token)).scalar_one()
-                connection.commit()
-                yield
+            yield
         finally:
             self.token = None
-            engine.dispose()
+            place.leave()
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """A connection that is not of the pool, whose come and go."""
+        arguments, said = self.engine.dialect.create_connect_args(self.engine.url)
+        parameters = {**said, **_CONNECT_ARGUMENTS}
+        self._add_password(None, None, None, parameters)
+        return psycopg.connect(*arguments, **parameters)
 
     def _add_password(self, dialect: object, record: object, arguments: object, parameters: dict[str, Any]) -> None:
         if self._password_file is None:
@@ -147,8 +140,8 @@ class _NumberedTurns:
         number, token = row
         if self._backend.token not in (None, token):
             raise UnavailableError(
-                "Another process signs with this database by now, so this one writes nothing any more. Ask the other; "
-                "restart this one, which is refused for as long as the other runs.",
+                "Another process signs with this database by now, so this one writes nothing any more, and ends. Ask "
+                "the other.",
                 reason=Reason.FENCED,
             )
         if number <= self._durable:

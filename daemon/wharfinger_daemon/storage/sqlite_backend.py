@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ class SqliteBackend:
     def turns(self) -> _DataVersion:
         return _DataVersion()
 
-    def sole_signer(self) -> AbstractContextManager[None]:
+    def sole_signer(self, lost: Callable[[], None]) -> AbstractContextManager[None]:
         return lock_file(self.file)
 
     def statement(self, statement: Any) -> str:

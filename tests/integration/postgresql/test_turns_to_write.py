@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -104,12 +107,11 @@ def test_a_second_signer_is_refused_until_the_first_is_done(first: Database, sec
 async def test_signer_that_lost_its_place_while_it_was_paused_writes_nothing_more(
     first: Database, second: Database, postgresql: PostgresqlCluster
 ) -> None:
-    old, new = Journal(first), Journal(second)
+    old, new, lost = Journal(first), Journal(second), threading.Event()
     with ExitStack() as signers:
-        signers.enter_context(sole_signer(first))
+        signers.enter_context(sole_signer(first, lost.set))
         await old.share(logs(0))
         _break_signers_lock(postgresql, first)
-        await old.share(logs(1))  # Nobody has taken its place: it goes on.
         signers.enter_context(sole_signer(second))
         await new.share(logs(2))
         for writing in (old.share(logs(3)), old.write(logs(3)), SqlLedger(old).reserve(
@@ -118,8 +120,69 @@ async def test_signer_that_lost_its_place_while_it_was_paused_writes_nothing_mor
             with pytest.raises(UnavailableError) as fenced:
                 await writing
             assert Reason.FENCED == fenced.value.reason
-        assert 3 == (await new.share(logs(4))).index
-    assert 4 == await second.read(size)
+        assert 2 == (await new.share(logs(4))).index
+        assert await asyncio.to_thread(lost.wait, 60)
+    assert 3 == await second.read(size)
+
+
+async def test_signer_whose_connection_breaks_takes_its_place_again(
+    first: Database, second: Database, postgresql: PostgresqlCluster
+) -> None:
+    lost = threading.Event()
+    with sole_signer(first, lost.set):
+        _break_signers_lock(postgresql, first)
+        await asyncio.to_thread(poll, lambda: _is_refused(second), "the place is taken again")
+        await Journal(first).share(logs(0))
+        assert not lost.is_set()
+
+
+def _is_refused(database: Database) -> bool:
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database"
+    query += " WHERE datname = current_database())"
+    return database.read_blocking(lambda connection: connection.execute(text(query)).scalar_one()) == 1
+
+
+async def test_signer_that_is_paused_loses_its_place_within_seconds(first: Database, postgresql_url: str) -> None:
+    """The server ends the silent connection; the paused process finds, when it wakes up, that it may not write."""
+    signer = subprocess.Popen([sys.executable, "-c", SIGNER, postgresql_url], stdout=subprocess.PIPE, text=True)
+    assert signer.stdout is not None
+    try:
+        assert "signs\n" == await asyncio.to_thread(signer.stdout.readline)
+        signer.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(poll, lambda: not _is_refused(first), "the place is free")
+        with sole_signer(first):
+            await Journal(first).share(logs(0))
+            signer.send_signal(signal.SIGCONT)
+            assert "FENCED\n" == await asyncio.to_thread(signer.stdout.readline)
+            assert "lost\n" == await asyncio.to_thread(signer.stdout.readline)
+        assert 0 == signer.wait(60)
+    finally:
+        signer.kill()
+        signer.wait()
+        signer.stdout.close()
+
+
+# Writes until it may not; then waits to be told that it lost its place.
+SIGNER = """
+import sys, threading, time
+from contextlib import closing
+from wharfinger_daemon.errors import UnavailableError
+from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
+from wharfinger_daemon.storage.sole_signer import sole_signer
+
+lost = threading.Event()
+with closing(Database(sys.argv[1])) as database, sole_signer(database, lost.set):
+    print("signs", flush=True)
+    try:
+        while True:
+            Journal(database).write_blocking(lambda transaction: None)
+            time.sleep(0.01)
+    except UnavailableError as error:
+        print(error.reason, flush=True)
+    assert lost.wait(60)
+    print("lost", flush=True)
+"""
 
 
 def _break_signers_lock(cluster: PostgresqlCluster, database: Database) -> None:
@@ -131,6 +194,7 @@ def _break_signers_lock(cluster: PostgresqlCluster, database: Database) -> None:
         name = database.engine.url.database
         [[holder]] = connection.execute(query, (name,)).fetchall()
         connection.execute("SELECT pg_terminate_backend(%s)", (holder,))
+        # Before it can be taken again: the signer looks every second.
         poll(lambda: not connection.execute(query, (name,)).fetchall(), "the server let go of the lock")
 
 

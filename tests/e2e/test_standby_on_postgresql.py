@@ -1,0 +1,101 @@
+"""Two daemons, one PostgreSQL database: one signs, the other stands by, and never do both."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon_process import DaemonProcess, free_port, poll, run_cli
+from tests.support.load import REPOSITORY, target
+from tests.support.ngclient_directory import client_of
+from tests.support.postgresql_cluster import PostgresqlCluster
+from tests.support.repository import VersionWitness, targets_of
+from wharfinger_client import RetryPolicy, UnavailableError
+
+
+@pytest.fixture
+def leader(home: DaemonProcess, postgresql: PostgresqlCluster) -> DaemonProcess:
+    """A home on PostgreSQL whose daemon does not run yet."""
+    configuration = home.home / "config.toml"
+    url = postgresql.new_url()
+    text = re.sub(r"(?m)^roles = .*$", 'roles = ["sign", "metadata"]', configuration.read_text(), count=1)
+    text = re.sub(r'(?m)^url = "sqlite:.*"$', "", text).replace("[database]", "")
+    configuration.write_text(f'{text}\n[database]\nurl = "{url}"\nstandby = true\n')
+    rebuilt = run_cli("ledger", "rebuild", REPOSITORY, "--from-metadata", "--with-targets", "--config",
+                      str(configuration))  # fmt: skip
+    assert 0 == rebuilt.returncode, rebuilt.stderr
+    return home
+
+
+@pytest.fixture
+def other(leader: DaemonProcess) -> Iterator[DaemonProcess]:
+    """The other one, with addresses of its own, on the same token and files."""
+    text = (leader.home / "config.toml").read_text()
+    ports = {name: free_port() for name in leader.ports}
+    for name, port in leader.ports.items():
+        text = text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{ports[name]}")
+    (leader.home / "other.toml").write_text(text)
+    second = DaemonProcess(leader.home, ports, configuration="other.toml")
+    try:
+        yield second
+    finally:
+        if second.process is not None and second.process.poll() is None:
+            second.kill()
+
+
+def stands_by(daemon: DaemonProcess) -> bool:
+    return "standing by" in {event["event"] for event in daemon.log_events()}
+
+
+def test_standby_takes_the_place_of_a_signer_that_was_killed(
+    leader: DaemonProcess, other: DaemonProcess, tmp_path: Path
+) -> None:
+    remembers = tmp_path / "remembers"
+    witness = VersionWitness(leader.home / "metadata")
+    leader.start()
+    other.start(wait=False)
+    poll(lambda: stands_by(other), "the other one stands by")
+    paths = []
+    for number, (signs, waits) in enumerate(((leader, other), (other, leader), (leader, other))):
+        with signs.client() as client:
+            paths.append(f"packages/of-turn-{number}.whl")
+            client.publish_targets(REPOSITORY, add=[target(paths[-1])])
+        witness.look()
+        client_of(leader.home / "metadata", remembers).refresh()
+        signs.kill()
+        waits.wait_ready()
+        signs.start(wait=False)
+    assert set(paths) <= set(targets_of(leader.home / "metadata"))
+    assert 0 == run_cli("audit", "verify", "--config", str(leader.home / "config.toml")).returncode
+
+
+def test_signer_that_was_paused_too_long_ends_and_the_other_signs(leader: DaemonProcess, other: DaemonProcess) -> None:
+    for one in (leader, other):
+        # Signing alone: the lock on the metadata directory would keep the other one waiting for the paused one.
+        file = leader.home / one.configuration
+        text = re.sub(r"(?m)^roles = .*$", 'roles = ["sign"]', file.read_text(), count=1)
+        file.write_text(re.sub(r"(?m)^\[metadata\]\nrepository = .*$", "", text))
+    leader.start()
+    other.start(wait=False)
+    poll(lambda: stands_by(other), "the other one stands by")
+    assert leader.process is not None
+    leader.process.send_signal(signal.SIGSTOP)
+    other.wait_ready()
+    leader.process.send_signal(signal.SIGCONT)
+    assert 2 == leader.ended()
+    assert "Another process signs with this database" in leader.log()
+    assert 0 == other.stop()
+
+
+def test_standby_that_is_told_to_stop_does(leader: DaemonProcess, other: DaemonProcess) -> None:
+    leader.start()
+    other.start(wait=False)
+    poll(lambda: stands_by(other), "the other one stands by")
+    with other.client(retry=RetryPolicy(max_attempts=1)) as client, pytest.raises(UnavailableError):
+        client.get_metadata(REPOSITORY, "timestamp")
+    assert 0 == other.stop()
+    assert 0 == leader.stop()
