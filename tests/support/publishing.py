@@ -80,7 +80,7 @@ class PublishingWorld:
 async def make_world(
     folder: Path,
     *,
-    bins: int = 4,
+    bins: int | HashBins = 4,
     in_memory: bool = False,
     instant: datetime | None = None,
     online_public_key: bytes | None = None,
@@ -97,7 +97,7 @@ async def make_world(
     await create_development_repository(
         ceremony_directory=folder / "ceremony",
         online_public_key=online_public_key or public_key_of(online),
-        bins=HashBins.of_number(bins),
+        bins=bins if isinstance(bins, HashBins) else HashBins.of_number(bins),
         clock=clock,
         store=store,
     )

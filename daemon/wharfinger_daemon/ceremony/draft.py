@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from securesystemslib.signer import Key
-from tuf.api.metadata import DelegatedRole, Delegations, Role, Root, SuccinctRoles, Targets
+from tuf.api.metadata import DelegatedRole, Delegations, Role, Root, Targets
 
 from wharfinger_daemon import canonical
 from wharfinger_daemon.ceremony.chain import AnyFile, Chain, listed_keys
@@ -127,9 +127,8 @@ def _targets(plan: Plan, content: TargetsContent, keys: Mapping[str, Key], versi
 
 def _bins(plan: Plan, content: BinsContent, keys: Mapping[str, Key], version: int) -> Targets:
     chosen = _chosen(content.online, keys)
-    bins = content.bins
-    succinct = SuccinctRoles(list(chosen), content.online.threshold, bins.bit_length, bins.prefix)
-    return Targets(version, expires=plan.expires, delegations=Delegations(chosen, succinct_roles=succinct))
+    delegation = content.bins.delegation(chosen, content.online.threshold)
+    return Targets(version, expires=plan.expires, delegations=delegation.delegations(chosen))
 
 
 def _chosen(signers: Signers, keys: Mapping[str, Key]) -> dict[str, Key]:

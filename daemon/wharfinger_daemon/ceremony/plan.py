@@ -76,7 +76,7 @@ class TargetsContent:
 
 @dataclass(frozen=True)
 class BinsContent:
-    """Metadata of ``bins``, which delegates succinctly (TAP 15) to the hash bins that online keys sign."""
+    """Metadata of ``bins``, which delegates to the hash bins that online keys sign."""
 
     online: Signers
     bins: HashBins

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from securesystemslib.signer import Key
 from tuf.api.metadata import Role, Root, Snapshot, Targets, Timestamp
 
+from wharfinger_daemon.bin_delegation import even_bin_delegation
 from wharfinger_daemon.ceremony.chain import AnyFile, Chain
 from wharfinger_daemon.ceremony.keys import SCHEMES, public_value
 from wharfinger_daemon.ceremony.plan import Kind
@@ -47,11 +48,10 @@ def listed_roles(signed: Root | Targets) -> list[ListedRole]:
     delegations = signed.delegations
     if delegations is None:
         return []
-    roles = [_listed(name, role, delegations.keys, False) for name, role in (delegations.roles or {}).items()]
-    succinct = delegations.succinct_roles
-    if succinct is not None:
-        roles.append(_listed(f"{succinct.name_prefix}-*", succinct, delegations.keys, True))
-    return roles
+    bins = even_bin_delegation(delegations)
+    if bins is not None:
+        return [_listed(f"{bins.prefix}-*", bins.role, delegations.keys, True)]
+    return [_listed(name, role, delegations.keys, False) for name, role in (delegations.roles or {}).items()]
 
 
 def require_sound(kind: Kind, signed: Root | Targets, chain: Chain) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tuf.api.metadata import Delegations, Root, Targets
 
+from wharfinger_daemon.bin_delegation import DelegationForm, even_bin_delegation, read_bin_delegation
 from wharfinger_daemon.ceremony.plan import Kind
 from wharfinger_daemon.ceremony.refusals import invalid
 from wharfinger_daemon.errors import StartupError
@@ -33,10 +34,12 @@ def require_shape(kind: Kind, signed: Root | Targets, name: str) -> None:
 
 
 def bins_in_words(signed: Root | Targets) -> str:
-    """The hash bins that metadata delegates to succinctly; empty if there are none."""
-    delegations = None if isinstance(signed, Root) else signed.delegations
-    succinct = None if delegations is None else delegations.succinct_roles
-    return "" if succinct is None else f"{1 << succinct.bit_length} hash bins called {succinct.name_prefix}-*"
+    """The hash bins that metadata delegates to; empty if there are none."""
+    bins = None if isinstance(signed, Root) else even_bin_delegation(signed.delegations)
+    if bins is None:
+        return ""
+    how = "" if bins.form is DelegationForm.SUCCINCT else f", each with its {bins.form}"
+    return f"{1 << bins.bit_length} hash bins called {bins.prefix}-*{how}"
 
 
 def _strange_targets(targets: Targets) -> str:
@@ -55,13 +58,16 @@ def _strange_targets(targets: Targets) -> str:
 def _strange_bins(bins: Targets) -> str:
     if bins.targets:
         return f"lists {len(bins.targets)} targets itself"
-    if bins.delegations is None or bins.delegations.succinct_roles is None:
-        return "does not delegate to hash bins succinctly"
-    succinct = bins.delegations.succinct_roles
     try:
-        HashBins(succinct.bit_length, succinct.name_prefix)
+        delegation = read_bin_delegation(bins.delegations)
+    except ValueError as error:
+        return f"delegates to uneven hash bins ({error})"
+    if bins.delegations is None or delegation is None:
+        return "does not delegate to hash bins"
+    try:
+        HashBins.delegated(delegation)
     except StartupError:
-        return f"delegates to 2^{succinct.bit_length} bins called {succinct.name_prefix!a}"
+        return f"delegates to 2^{delegation.bit_length} bins called {delegation.prefix!a}"
     return _unknown_in_delegations(bins, bins.delegations)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from wharfinger_daemon.bin_delegation import DelegationForm
 from wharfinger_daemon.cli.program import home_directory, json_option, print_json
 from wharfinger_daemon.clock import SystemClock
 
@@ -25,8 +26,15 @@ from wharfinger_daemon.clock import SystemClock
     show_default=True,
     help="The number of hash bins. It is fixed with the first ceremony.",
 )
+@click.option(
+    "--delegation",
+    type=click.Choice([form.value for form in DelegationForm]),
+    default=DelegationForm.SUCCINCT.value,
+    show_default=True,
+    help="How bins are delegated to: by TAP 15, or, for clients that do not know it, by a role for each bin.",
+)
 @json_option
-def init(development: bool, home: Path | None, bins: str, as_json: bool) -> None:
+def init(development: bool, home: Path | None, bins: str, delegation: str, as_json: bool) -> None:
     """Make everything that a daemon needs.
 
     With --development: TLS certificates, a SoftHSM token with its keys, a root ceremony with keys in files, a signed
@@ -40,6 +48,7 @@ def init(development: bool, home: Path | None, bins: str, as_json: bool) -> None
         )
     # Imported here because it needs the packages of a signing host.
     from wharfinger_daemon.cli.development.home import create_home, require_usable
+    from wharfinger_daemon.metadata.bins import HashBins
 
     home = (home or home_directory()).absolute()
     require_usable(home)
@@ -49,7 +58,8 @@ def init(development: bool, home: Path | None, bins: str, as_json: bool) -> None
         steps.append(step)
         click.echo(f"  {step}", err=True)
 
-    asyncio.run(create_home(home, bins=int(bins), clock=SystemClock(), tell=tell))
+    hash_bins = HashBins.of_number(int(bins), DelegationForm(delegation))
+    asyncio.run(create_home(home, bins=hash_bins, clock=SystemClock(), tell=tell))
     if as_json:
         print_json({"home": str(home), "steps": steps})
     elif steps:

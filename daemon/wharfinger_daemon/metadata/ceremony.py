@@ -5,7 +5,7 @@ Here everything happens in one process and the keys are left in a folder, in the
 
     root       2 of 3 keys   lists the keys of the top-level roles; a year
     targets    2 of 2 keys   delegates every path to ``bins``; a year
-    bins       2 of 2 keys   delegates to the hash bins, succinctly (TAP 15), which the online key signs; a year
+    bins       2 of 2 keys   delegates to the hash bins, which the online key signs; a year
 
 Each key and each file is whole or absent, and what is there is used: a ceremony that was interrupted can be run again.
 """
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from securesystemslib.exceptions import UnverifiedSignatureError
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Role, Root, SuccinctRoles, Targets
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Role, Root, Targets
 
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import Reason, StartupError
@@ -71,9 +71,8 @@ class _Ceremony:
         return Targets(expires=self.expires, delegations=Delegations(keys, {INTERMEDIATE_BINS: everything}))
 
     def intermediate_bins(self) -> Targets:
-        succinct = SuccinctRoles([self.online.keyid], 1, self.bins.bit_length, self.bins.prefix)
-        delegations = Delegations({self.online.keyid: self.online}, succinct_roles=succinct)
-        return Targets(expires=self.expires, delegations=delegations)
+        delegation = self.bins.delegation([self.online.keyid], 1)
+        return Targets(expires=self.expires, delegations=delegation.delegations({self.online.keyid: self.online}))
 
 
 async def create_development_repository(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
+from wharfinger_daemon.bin_delegation import read_bin_delegation
 from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState
@@ -115,7 +116,8 @@ async def read_offline_roles(store: MetadataFiles) -> OfflineRoles:
         store: with what is staged, if anything may be.
 
     Raises:
-        StartupError: REPOSITORY_INVALID; a file is missing, or there is no succinct delegation to bins.
+        StartupError: REPOSITORY_INVALID; a file is missing, or the delegation to hash bins is missing or uneven.
+            CONFIGURATION_INVALID; there cannot be so many bins, or of such a name.
         CorruptStateError: a file is damaged.
     """
     named = await published_versions(store)
@@ -123,12 +125,18 @@ async def read_offline_roles(store: MetadataFiles) -> OfflineRoles:
     for role in (TARGETS, INTERMEDIATE_BINS):
         targets = await _newest_offline(store, role, named)
         states.append(RoleState(role, targets.version, targets.expires))
-        succinct = None if targets.delegations is None else targets.delegations.succinct_roles
-        if succinct is not None:
-            return OfflineRoles(tuple(states), HashBins(succinct.bit_length, succinct.name_prefix))
-    raise StartupError(
-        "The repository cannot be published: neither targets nor bins has a succinct delegation (TAP 15) to hash bins. "
-        "Make its offline metadata again.",
+        try:
+            delegation = read_bin_delegation(targets.delegations)
+        except ValueError as error:
+            raise _unpublishable(f"{targets.version}.{role}.json: {error}") from error
+        if delegation is not None:
+            return OfflineRoles(tuple(states), HashBins.delegated(delegation))
+    raise _unpublishable("neither targets nor bins delegates to hash bins, by succinct_roles or path_hash_prefixes")
+
+
+def _unpublishable(why: str) -> StartupError:
+    return StartupError(
+        f"The repository cannot be published: {why}. Make its offline metadata again.",
         reason=Reason.REPOSITORY_INVALID,
     )
 

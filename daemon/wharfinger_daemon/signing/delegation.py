@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Role, Root, SuccinctRoles, Targets
 
+from wharfinger_daemon.bin_delegation import BinDelegation, even_bin_delegation
 from wharfinger_daemon.signing.keys import AuthorisedKey, can_be_held
 from wharfinger_daemon.signing.model import RoleType
 
 INTERMEDIATE_BINS = "bins"
+
+_INDEX = re.compile("[0-9a-f]{1,8}")
 
 
 @dataclass(frozen=True)
@@ -62,31 +66,31 @@ class DelegatedAuthorities:
 
     def __init__(self, targets: Targets) -> None:
         self._by_role: dict[str, RoleAuthority] = {}
-        self._succinct: SuccinctRoles | None = None
-        self._succinct_authority: RoleAuthority | None = None
+        self._bins: BinDelegation | None = None
+        self._bins_authority: RoleAuthority | None = None
         delegations = targets.delegations
         if delegations is None:
             return
         keys = delegations.keys
+        self._bins = even_bin_delegation(delegations)
+        if self._bins is not None:
+            # All bins have the same keys: 16,384 of them must not load these one by one.
+            pattern = f"{self._bins.prefix}-*"
+            self._bins_authority = _authority(pattern, RoleType.BINS, self._bins.role, keys, _by_bin(self._bins))
+            return
         for role in (delegations.roles or {}).values():
             self._by_role[role.name] = _authority(role.name, _type_of(role), role, keys, _by_path(role))
-        if delegations.succinct_roles is not None:
-            succinct = delegations.succinct_roles
-            self._succinct = succinct
-            self._succinct_authority = _authority(
-                f"{succinct.name_prefix}-*", RoleType.BINS, succinct, keys, _by_bin(succinct)
-            )
 
     def find(self, role: str) -> RoleAuthority | None:
         """The authority over a role, or None if it is not delegated."""
-        if self._succinct is not None and _is_bin(self._succinct, role):
-            return self._succinct_authority
+        if self._bins is not None and _is_bin(self._bins, role):
+            return self._bins_authority
         return self._by_role.get(role)
 
     def __iter__(self) -> Iterator[RoleAuthority]:
         yield from self._by_role.values()
-        if self._succinct_authority is not None:
-            yield self._succinct_authority
+        if self._bins_authority is not None:
+            yield self._bins_authority
 
 
 def _authority(
@@ -118,16 +122,18 @@ def _type_of(role: DelegatedRole) -> RoleType:
     return RoleType.TARGETS
 
 
-def _is_bin(succinct: SuccinctRoles, role: str) -> bool:
-    # python-tuf reads the suffix with int(), which also takes 'FF', '+f' or 'f_f' for a number. Such an alias of a bin
-    # would have a ledger of its own.
-    if not succinct.is_delegated_role(role):
+def _is_bin(bins: BinDelegation, role: str) -> bool:
+    # Only the one spelling of an index: with int() alone, 'FF', '+f' or 'f_f' would be numbers too, and such an alias
+    # of a bin would have a ledger of its own.
+    index = role.removeprefix(f"{bins.prefix}-")
+    if index == role or _INDEX.fullmatch(index) is None:
         return False
-    suffix = role.removeprefix(f"{succinct.name_prefix}-")
-    return suffix == f"{int(suffix, 16):0{succinct.suffix_len}x}"
+    return len(index) == (bins.bit_length + 3) // 4 and int(index, 16) < 1 << bins.bit_length
 
 
-def _by_bin(succinct: SuccinctRoles) -> Callable[[str, str], bool]:
+def _by_bin(bins: BinDelegation) -> Callable[[str, str], bool]:
+    # The bins of either form divide the hashes alike, and python-tuf's arithmetic is the clients' own.
+    succinct = SuccinctRoles([], 1, bins.bit_length, bins.prefix)
     return lambda role, path: succinct.get_role_for_target(path) == role
 
 

@@ -22,6 +22,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 
 from tests.support.ngclient_directory import client_of
 from wharfinger_daemon.cli import main
+from wharfinger_daemon.metadata.bins import HashBins
 
 BINS = 2
 TARGET = "packages/aa/bb/sample-1.0.tar.gz"
@@ -119,8 +120,11 @@ class Rehearsal:
         roles = f"[bins]\nkeys = {json.dumps(list(bins))}\nthreshold = {threshold or len(bins)}"
         return self.text("targets", [*bins, *also], roles)
 
-    def bins_text(self, online: Sequence[str] = ("online-1",), *, also: Sequence[str] = BINS_KEYS) -> str:
+    def bins_text(
+        self, online: Sequence[str] = ("online-1",), *, also: Sequence[str] = BINS_KEYS, delegation: str = "succinct"
+    ) -> str:
         roles = f"[hash_bins]\nkeys = {json.dumps(list(online))}\nbit_length = {BINS.bit_length() - 1}"
+        roles += f'\ndelegation = "{delegation}"'
         return self.text("bins", [*online, *also], roles)
 
     # ---- Commands ----------------------------------------------------------------------------------------------------
@@ -178,14 +182,14 @@ class Rehearsal:
         self._online_version += 1
         version, expires = self._online_version, datetime.now(UTC) + timedelta(days=1)
         bins: Metadata[Targets] = Metadata.from_file(str(self.metadata / f"{self.newest('bins')}.bins.json"))
-        assert bins.signed.delegations is not None and bins.signed.delegations.succinct_roles is not None
-        succinct = bins.signed.delegations.succinct_roles
+        assert bins.signed.delegations is not None
+        where = dict(bins.signed.delegations.get_roles_for_target(TARGET))
         snapshot = Snapshot(version, expires=expires)
         for kind in ("targets", "bins"):
             snapshot.meta[f"{kind}.json"] = MetaFile(self.newest(kind))
-        for role in succinct.get_roles():
+        for role in HashBins.of_number(BINS).roles():
             targets = Targets(version, expires=expires)
-            if succinct.get_role_for_target(TARGET) == role:
+            if role in where:
                 targets.targets[TARGET] = TargetFile.from_data(TARGET, b"sample")
             self._sign(targets, f"{version}.{role}.json", signer)
             snapshot.meta[f"{role}.json"] = MetaFile(version)

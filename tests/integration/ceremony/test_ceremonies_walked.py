@@ -30,6 +30,18 @@ def test_first_ceremonies_make_a_repository_that_clients_trust(published: Rehear
         assert signed == len(Metadata.from_file(str(published.metadata / f"1.{kind}.json")).signatures)
 
 
+def test_bins_may_be_delegated_to_by_path_hash_prefixes(rehearsal: Rehearsal) -> None:
+    """For clients that do not know TAP 15."""
+    rehearsal.hold("root", rehearsal.root_text(), "alice", "bob")
+    rehearsal.hold("targets", rehearsal.targets_text(), *TARGETS_KEYS)
+    rehearsal.hold("bins", rehearsal.bins_text(delegation="path_hash_prefixes"), *BINS_KEYS)
+    rehearsal.go_online()
+    assert 1 == rehearsal.judge()
+    rehearsal.hold("bins", rehearsal.bins_text(delegation="path_hash_prefixes"), *BINS_KEYS)
+    rehearsal.go_online()
+    assert 1 == rehearsal.judge()
+
+
 def test_rotation_of_a_root_key_wants_the_old_threshold_and_the_new_one(published: Rehearsal) -> None:
     published.make_key("heidi")
     folder = published.stage("root", published.root_text(("alice", "bob", "heidi"), also=("carol",)))

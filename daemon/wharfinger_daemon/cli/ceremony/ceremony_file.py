@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from wharfinger_daemon.bin_delegation import DelegationForm
 from wharfinger_daemon.ceremony.keys import key_from_pem
 from wharfinger_daemon.ceremony.plan import (
     BinsContent,
@@ -65,6 +66,11 @@ class _OnlineTable(_RoleTable):
 class _HashBinsTable(_OnlineTable):
     bit_length: int
     prefix: str = "bins"
+    # A TOML file has strings only: strict as it is, the model would want a member of the enumeration itself.
+    delegation: Annotated[DelegationForm, Field(strict=False)] = DelegationForm.SUCCINCT
+
+    def bins(self) -> HashBins:
+        return HashBins(self.bit_length, self.prefix, self.delegation)
 
 
 class _RepositoryTable(_Table):
@@ -108,7 +114,7 @@ class _BinsDocument(_Document):
     hash_bins: _HashBinsTable
 
     def content(self) -> BinsContent:
-        return BinsContent(self.hash_bins.signers(), HashBins(self.hash_bins.bit_length, self.hash_bins.prefix))
+        return BinsContent(self.hash_bins.signers(), self.hash_bins.bins())
 
 
 _DOCUMENTS: dict[str, type[_RootDocument] | type[_TargetsDocument] | type[_BinsDocument]] = {

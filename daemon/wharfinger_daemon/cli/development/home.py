@@ -41,12 +41,12 @@ _ALGORITHMS = {
 Tell = Callable[[str], None]
 
 
-async def create_home(home: Path, *, bins: int, clock: Clock, tell: Tell) -> None:
+async def create_home(home: Path, *, bins: HashBins, clock: Clock, tell: Tell) -> None:
     """Makes whatever the home lacks, and leaves alone what it has.
 
     Args:
         home: the folder; made with mode 0700.
-        bins: the number of hash bins, a power of two.
+        bins: the hash bins, and how they are delegated to.
         clock: what the ceremony dates its metadata with.
         tell: is told each step that is taken.
 
@@ -71,7 +71,7 @@ async def create_home(home: Path, *, bins: int, clock: Clock, tell: Tell) -> Non
     if before != after:
         tell(f"Database: revision {after}")
     if not (home / "metadata" / "timestamp.json").exists():
-        tell(f"First publication: {bins} bins, snapshot and timestamp")
+        tell(f"First publication: {bins.number} bins, snapshot and timestamp")
         await publish_once(settings, clock)
 
 
@@ -126,7 +126,7 @@ async def _keys(home: Path, hsm: HsmSettings, tell: Tell) -> TokenKey:
     return held[ONLINE_KEY_LABEL]
 
 
-async def _ceremony(home: Path, online: TokenKey, bins: int, clock: Clock, tell: Tell) -> str:
+async def _ceremony(home: Path, online: TokenKey, bins: HashBins, clock: Clock, tell: Tell) -> str:
     root = home / "metadata" / "1.root.json"
     if not root.exists():
         tell("Ceremony: root (2 of 3), targets and bins, with development keys in ceremony/")
@@ -134,7 +134,7 @@ async def _ceremony(home: Path, online: TokenKey, bins: int, clock: Clock, tell:
         await create_development_repository(
             ceremony_directory=home / "ceremony",
             online_public_key=online.public_key,
-            bins=HashBins.of_number(bins),
+            bins=bins,
             clock=clock,
             store=MetadataDirectory(home / "metadata"),
         )

@@ -10,17 +10,19 @@ import pytest
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Root, SuccinctRoles, TargetFile, Targets
 
-from tests.unit.daemon.ceremony.family import BINS, NOW, ROOT, TARGETS, Family
+from tests.unit.daemon.ceremony.family import BINS, NOW, ONLINE, ROOT, TARGETS, Family
 from wharfinger_daemon import canonical
+from wharfinger_daemon.bin_delegation import DelegationForm
 from wharfinger_daemon.ceremony.chain import Chain
 from wharfinger_daemon.ceremony.changes import called, describe
 from wharfinger_daemon.ceremony.draft import Draft
-from wharfinger_daemon.ceremony.plan import Kind, NamedKey, Plan
+from wharfinger_daemon.ceremony.plan import BinsContent, Kind, NamedKey, Plan, Signers
 from wharfinger_daemon.ceremony.quorum import quorums
 from wharfinger_daemon.ceremony.rules import require_signable, require_sound
 from wharfinger_daemon.ceremony.shape import require_shape
 from wharfinger_daemon.ceremony.warnings import warnings
 from wharfinger_daemon.errors import InvalidRequestError, Reason, RefusedError
+from wharfinger_daemon.metadata.bins import HashBins
 
 
 def check(draft: Draft) -> None:
@@ -288,6 +290,21 @@ def test_changes_of_bins_are_told(family: Family) -> None:
     assert any("will not import other bins" in one for one in warnings(draft.kind, draft.signed, draft.chain, NOW))
     family.files.pop("1.bins.json")
     assert "Targets are spread over 2 hash bins called bins-*." == words(family.draft(family.bins_plan()))[-1]
+
+
+def test_other_form_of_the_delegation_to_bins_is_told_in_a_line(family: Family) -> None:
+    by_prefixes = BinsContent(Signers(ONLINE, 1), HashBins(4, form=DelegationForm.PATH_HASH_PREFIXES))
+    told = words(family.draft(family.plan(by_prefixes, *ONLINE)))
+    assert "bins-* (online): 1 of 1 keys, as before." in told
+    assert "2 hash bins called bins-* -> 16 hash bins called bins-*, each with its path_hash_prefixes." in told
+
+
+def test_former_bins_that_are_uneven_are_not_replaced(family: Family) -> None:
+    by_prefixes = BinsContent(Signers(ONLINE, 1), HashBins(4, form=DelegationForm.PATH_HASH_PREFIXES))
+    family.files.pop("1.bins.json")
+    family.hold(family.plan(by_prefixes, *ONLINE), *BINS)
+    family.resign("1.bins.json", lambda signed: setattr(signed.delegations.roles["bins-3"], "threshold", 2), *BINS)
+    refuses(family, family.bins_plan(), "uneven hash bins (the bin 'bins-3' has other keys")
 
 
 def test_other_prefix_of_bins_is_told_as_another_role(family: Family) -> None:
