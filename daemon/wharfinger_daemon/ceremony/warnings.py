@@ -75,7 +75,10 @@ def _on_successors(kind: Kind, signed: Root | Targets, chain: Chain) -> Iterator
         )
     former = chain.previous(Kind.BINS) if kind is Kind.BINS else None
     if former is not None and bins_in_words(former.signed) != bins_in_words(signed):
-        yield "Clients refuse a snapshot that lost a role: the daemon will not import other bins than it publishes."
+        yield (
+            "There are other bins than before. Clients refuse a snapshot that lost a role: the daemon imports more "
+            "bins if their names keep their length, and publishes all anew; it will not import other changes."
+        )
 
 
 def _still_authorised(newest: AnyFile, kind: Kind, by: Root | Targets) -> bool:

@@ -211,13 +211,7 @@ class ImportRequest:
             offline = await read_offline_roles(files)
         except StartupError as error:
             raise rules.rejected("targets or bins", error.message) from error
-        if offline.bins != repository.offline.bins:
-            raise rules.rejected(
-                f"{trusted.versions['targets']}.targets.json",
-                f"it leads to {offline.bins.number} bins called '{offline.bins.prefix}-…', and "
-                f"{repository.offline.bins.number} called '{repository.offline.bins.prefix}-…' are published; the bins "
-                "of a repository cannot be changed",
-            )
+        rules.require_bins_kept(repository.offline.bins, offline.bins, revoke=self.revoke)
         if not self.revoke:
             roots = sum(file.role == "root" for file in new)
             await require_clients_verify(repository, trusted, roots)

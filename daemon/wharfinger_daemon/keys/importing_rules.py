@@ -16,6 +16,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Root, Targets
 
 from wharfinger_daemon.errors import InvalidRequestError, Reason, RefusedError
+from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.ports import MetadataFiles, VersionedFile, file_name
 from wharfinger_daemon.signing.delegation import INTERMEDIATE_BINS, RoleAuthority
 from wharfinger_daemon.signing.model import RoleType
@@ -154,6 +155,28 @@ def require_single_signatures(trusted: TrustedRepository) -> None:
             )
 
 
+def require_bins_kept(published: HashBins, brought: HashBins, *, revoke: bool) -> None:
+    """Refuses other bins than those that are published, unless these stay under their names, and others join them.
+
+    Raises:
+        InvalidRequestError: METADATA_REJECTED.
+    """
+    if brought == published:
+        return
+    change = f"it leads to {_in_words(brought)}, and {_in_words(published)} are published"
+    if not brought.grows_from(published):
+        raise rejected(
+            "targets or bins",
+            f"{change}. Clients refuse a snapshot that lost a role, so bins can become more, as long as their names "
+            "keep their length, and cannot be changed otherwise",
+        )
+    if revoke:
+        raise rejected(
+            "targets or bins",
+            f"{change}. Bins grow in an import that revokes nothing: revoke first, and import this afterwards",
+        )
+
+
 def require_held(trusted: TrustedRepository, held: frozenset[bytes]) -> None:
     """Refuses delegations that the token cannot satisfy, whatever the caller wants.
 
@@ -210,6 +233,10 @@ def _require_verified(file: VersionedFile, delegator: Root | Targets | None) -> 
         raise rejected(name, str(error)) from error
     if not isinstance(metadata.signed, Targets) or metadata.signed.version != file.version:
         raise rejected(name, f"it says that it is version {metadata.signed.version} of {metadata.signed.type} metadata")
+
+
+def _in_words(bins: HashBins) -> str:
+    return f"{bins.number} bins called '{bins.prefix}-…' by {bins.form}"
 
 
 def _able(authority: RoleAuthority, held: frozenset[bytes]) -> list[str]:

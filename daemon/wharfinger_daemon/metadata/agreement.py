@@ -37,16 +37,28 @@ def require_same_history(newest: Publication | None, last_shown: int, shown: int
     )
 
 
-def require_same_bins(bins: HashBins, states: Mapping[str, RoleState]) -> None:
-    """Refuses records of another number of bins.
+def lacks_bins(bins: HashBins, states: Mapping[str, RoleState]) -> bool:
+    """Whether records of fewer bins are there, as while bins grow."""
+    return 0 < len(_recorded(bins, states)) < bins.number
+
+
+def require_same_bins(bins: HashBins, states: Mapping[str, RoleState], *, growing: bool) -> None:
+    """Refuses records of other bins.
+
+    Args:
+        growing: offline metadata that may lead to more bins was accepted, and is not before clients yet.
 
     Raises:
         StartupError: REPOSITORY_INVALID.
     """
-    present = {role for role in states if role.startswith(f"{bins.prefix}-")}
-    if present and present != set(bins.roles()):
+    present, wanted = _recorded(bins, states), set(bins.roles())
+    if present and not (present == wanted or (growing and present < wanted)):
         raise StartupError(
-            f"The offline metadata delegates to {bins.number} bins, and the database has {len(present)}. The number "
-            "of bins cannot be changed. Bring the offline metadata back that this database belongs to.",
+            f"The offline metadata delegates to {bins.number} bins, and the database has {len(present)}. Bins grow "
+            "only by an import. Bring the offline metadata back that this database belongs to.",
             reason=Reason.REPOSITORY_INVALID,
         )
+
+
+def _recorded(bins: HashBins, states: Mapping[str, RoleState]) -> set[str]:
+    return {role for role in states if role.startswith(f"{bins.prefix}-")}

@@ -78,6 +78,12 @@ class HashBins:
         """How many bins there are."""
         return 1 << self.bit_length
 
+    def grows_from(self, former: HashBins) -> bool:
+        """Whether these are the former bins and more: under the old names and new ones of the same length, because
+        clients refuse a snapshot that lost a role."""
+        alike = (self.prefix, self.form, self._width) == (former.prefix, former.form, former._width)
+        return alike and self.bit_length > former.bit_length
+
     def role_for(self, path: str) -> str:
         """The bin that lists a path, whether it is there or not."""
         leading = int.from_bytes(hashlib.sha256(path.encode("utf-8")).digest()[:4], "big")
@@ -88,8 +94,12 @@ class HashBins:
         return map(self._name, range(self.number))
 
     def _name(self, index: int) -> str:
-        width = (self.bit_length + 3) // 4
-        return f"{self.prefix}-{index:0{width}x}"
+        return f"{self.prefix}-{index:0{self._width}x}"
+
+    @property
+    def _width(self) -> int:
+        """How many hexadecimal digits an index has."""
+        return (self.bit_length + 3) // 4
 
 
 def _invalid(number: str, longest: int = MAX_BIT_LENGTH) -> StartupError:

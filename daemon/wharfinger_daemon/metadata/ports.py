@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
+from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import DocumentSignature, RoleState, UnsignedDocument
 from wharfinger_daemon.metadata.planning import ClaimedVersions, OnlineKeys, Publication, PublicationOrder
 from wharfinger_daemon.metadata.targets import Target
@@ -183,6 +184,11 @@ class PublicationRecords(Protocol):
         Raises:
             CorruptStateError: there is no prepared publication. Nothing was written.
         """
+        ...
+
+    async def assign(self, bins: HashBins) -> None:
+        """Gives every target its bin of these: in many transactions of bounded size, after any of which it may be
+        interrupted. Repeats safely. Nothing may be prepared or published meanwhile."""
         ...
 
     async def last_shown(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
 
-from wharfinger_daemon.bin_delegation import read_bin_delegation
+from wharfinger_daemon.bin_delegation import even_bin_delegation, read_bin_delegation
 from wharfinger_daemon.errors import CorruptStateError, Reason, StartupError
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState
@@ -105,6 +105,27 @@ async def published_versions(store: MetadataFiles) -> Mapping[str, int]:
     """
     published = await PublishedView(store).current()
     return {} if published is None else published.versions
+
+
+async def published_bins(store: MetadataFiles, versions: Mapping[str, int]) -> HashBins | None:
+    """The bins that the published metadata leads to; None if it leads to none.
+
+    Args:
+        versions: of ``Published``.
+
+    Raises:
+        CorruptStateError: a file is damaged or missing.
+        UnavailableError: the store does not answer.
+    """
+    for role in (TARGETS, INTERMEDIATE_BINS):
+        version = versions.get(role)
+        content = None if version is None else await store.read(role, version)
+        if version is None or content is None:
+            continue
+        delegation = even_bin_delegation(parse_targets(role, version, content).delegations)
+        if delegation is not None:
+            return HashBins.delegated(delegation)
+    return None
 
 
 async def read_offline_roles(store: MetadataFiles) -> OfflineRoles:

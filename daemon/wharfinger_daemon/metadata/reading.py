@@ -11,7 +11,14 @@ from wharfinger_daemon.errors import NotFoundError, Reason
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.planning import TIMESTAMP
 from wharfinger_daemon.metadata.ports import MetadataStore, file_name
-from wharfinger_daemon.metadata.published import PublishedView, corrupt, parse_targets
+from wharfinger_daemon.metadata.published import (
+    INTERMEDIATE_BINS,
+    TARGETS,
+    PublishedView,
+    corrupt,
+    parse_targets,
+    published_bins,
+)
 from wharfinger_daemon.metadata.targets import Target, require_target_path
 
 ROOT = "root"
@@ -50,6 +57,7 @@ class MetadataReader:
     def __init__(self, store: MetadataStore, bins: HashBins) -> None:
         self._store = store
         self._bins = bins
+        self._bins_of: tuple[int, ...] = ()
         self._view = PublishedView(store)
         self._newest_root = 1
 
@@ -89,14 +97,28 @@ class MetadataReader:
             UnavailableError: the store does not answer.
         """
         require_target_path(path)
-        role = self._bins.role_for(path)
+        bins = await self._bins_now()
+        role = bins.role_for(path)
         content, version = await self._find(role, 0)
         if content is not None:
             listing = await asyncio.to_thread(parse_targets, role, version, content)
             found = listing.targets.get(path)
             if found is not None:
                 return PublishedTarget(Target(path, found.length, found.hashes), role, version, listing.expires)
+        if await self._bins_now() != bins:
+            return await self.target(path)  # Bins grew between the two looks.
         raise NotFoundError(f"No target '{path}' is published.", reason=Reason.TARGET_NOT_FOUND, path=path)
+
+    async def _bins_now(self) -> HashBins:
+        """The bins as clients see them: they may have grown since the start."""
+        published = await self._view.current()
+        if published is None:
+            return self._bins
+        versions = tuple(published.versions.get(role, 0) for role in (TARGETS, INTERMEDIATE_BINS))
+        if versions != self._bins_of:
+            self._bins = await published_bins(self._store, published.versions) or self._bins
+            self._bins_of = versions
+        return self._bins
 
     async def _find(self, role: str, version: int) -> tuple[bytes | None, int]:
         if role == ROOT:

@@ -14,7 +14,7 @@ import structlog
 
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import Reason, RefusedError
-from wharfinger_daemon.metadata.agreement import require_same_bins, require_same_history
+from wharfinger_daemon.metadata.agreement import lacks_bins, require_same_bins, require_same_history
 from wharfinger_daemon.metadata.completion import BeforeShowing, Completion, nothing
 from wharfinger_daemon.metadata.documents import RoleState, bin_document, carries
 from wharfinger_daemon.metadata.expiries import ROOT, earliest_expiries, newest_root
@@ -79,7 +79,8 @@ class Repository:
         newest = await self.records.newest()
         shown = (await published_versions(self.store)).get(TIMESTAMP, 0)
         require_same_history(newest, await self.records.last_shown(), shown)
-        require_same_bins(self.offline.bins, await self.records.states())
+        growing = await self.store.staged() is not None
+        require_same_bins(self.offline.bins, await self.records.states(), growing=growing)
 
     async def finish(self, before_showing: BeforeShowing = nothing) -> None:
         """Finishes the prepared publication, if there is one.
@@ -137,7 +138,8 @@ class Repository:
 
     async def show_new_metadata(self, *, everything: bool, before_showing: BeforeShowing) -> Publication:
         """Publishes a snapshot that names the offline roles as they are now, and a timestamp, even if they had no news:
-        every new root and targets has new ones (PEP 458).
+        every new root and targets has new ones (PEP 458). If there are more bins than before, all are published anew in
+        the same step.
 
         What was prepared before becomes part of it; what was prepared for it is finished. So it repeats safely.
 
@@ -148,7 +150,7 @@ class Repository:
         Raises:
             WharfingerError: records, store or signer fail.
         """
-        renew = {SNAPSHOT, TIMESTAMP}
+        renew = {SNAPSHOT, TIMESTAMP, *await self._grow()}
         order = await self._order(_NOTHING, renew)
         others = await self.records.signed_by_others(order.keys, self.offline.bins.number + 2) if everything else []
         order = replace(order, renew=order.renew.union(state.role for state in others))
@@ -161,6 +163,19 @@ class Repository:
         else:
             publication = prepared
         return await self._complete(publication, before_showing)
+
+    async def _grow(self) -> frozenset[str]:
+        """Spreads the targets over bins that have become more; returns the bins that change by that, all of them.
+
+        The growing is over with the publication that is prepared next. It was accepted with nothing prepared.
+        """
+        bins = self.offline.bins
+        if not lacks_bins(bins, await self.records.states()):
+            return frozenset()
+        log.info("spreading the targets over more bins", bins=bins.number)
+        await self.records.assign(bins)
+        self.copy.forget()
+        return frozenset(bins.roles())
 
     async def mend(self, sample: int) -> None:
         """Publishes bins anew whose published file is missing or empty, or, of some chosen at random, does not say what

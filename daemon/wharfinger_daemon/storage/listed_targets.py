@@ -9,7 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 import orjson
-from sqlalchemy import JSON, Connection, Row, Select, and_, bindparam, column, delete, func, insert, select
+from sqlalchemy import (
+    JSON,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    column,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from wharfinger_daemon.errors import CorruptStateError, InvalidRequestError, Reason
 from wharfinger_daemon.metadata.targets import Target
@@ -17,6 +31,9 @@ from wharfinger_daemon.storage.role_rows import in_batches
 from wharfinger_daemon.storage.schema import targets
 
 TargetRow = Row[tuple[str, str, int, str]]
+
+# Others write to the database between two such steps: signing waits for its ledger as long as one takes.
+_ASSIGNED_AT_ONCE = 2_000
 
 _COLUMNS = (targets.c.bin, targets.c.path, targets.c.length, targets.c.hashes)
 
@@ -71,6 +88,35 @@ class ListedTargets:
         if rows:
             # In the order of the table, in which a database writes them fastest.
             connection.execute(insert(targets), sorted(rows, key=lambda row: (row["bin"], row["path"])))
+
+    def assign_after(self, place: tuple[str, str], connection: Connection) -> tuple[str, str] | None:
+        """Moves the rows that follow a place, a bin and a path, to the bins that their paths lead to; not all at once.
+
+        Rows only move on, to bins with higher numbers, so that whoever goes on from place to place meets all of them.
+
+        Returns:
+            The place of the last one; None if there was none.
+        """
+        following = (
+            select(targets.c.bin, targets.c.path)
+            .where(targets.c.repository == self._repository, tuple_(targets.c.bin, targets.c.path) > tuple_(*place))
+            .order_by(targets.c.bin, targets.c.path)
+            .limit(_ASSIGNED_AT_ONCE)
+        )
+        rows = connection.execute(following).all()
+        moved = [
+            {"its_bin": row.bin, "its_path": row.path, "new": role}
+            for row in rows
+            if row.bin != (role := self._role_for(row.path))
+        ]
+        if moved:
+            one = update(targets).where(
+                targets.c.repository == self._repository,
+                targets.c.bin == bindparam("its_bin"),
+                targets.c.path == bindparam("its_path"),
+            )
+            connection.execute(one.values(bin=bindparam("new")), moved)
+        return (rows[-1].bin, rows[-1].path) if rows else None
 
 
 def targets_of_bins(connection: Connection, repository: str, bins: Collection[str]) -> Mapping[str, list[Target]]:

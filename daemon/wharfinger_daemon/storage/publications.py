@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from wharfinger_daemon.errors import CorruptStateError, Reason
+from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.documents import RoleState
 from wharfinger_daemon.metadata.planning import (
     SNAPSHOT,
@@ -94,6 +96,12 @@ class SqlPublications:
             return planned.publication
 
         return await self._write(work)
+
+    async def assign(self, bins: HashBins) -> None:
+        listing = ListedTargets(self._repository, bins.role_for)
+        last: tuple[str, str] | None = ("", "")
+        while last is not None:
+            last = await self._write(partial(listing.assign_after, last))
 
     async def last_shown(self) -> int:
         query = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from tests.support.publishing import target
 from wharfinger_daemon.errors import CorruptStateError, Reason
@@ -19,7 +19,7 @@ from wharfinger_daemon.metadata.planning import (
     Publication,
     PublicationOrder,
 )
-from wharfinger_daemon.storage import role_rows, schema
+from wharfinger_daemon.storage import listed_targets, role_rows, schema
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.publications import SqlPublications
 
@@ -50,6 +50,33 @@ async def published(records: SqlPublications, wanted: PublicationOrder) -> Publi
 async def test_empty_records_have_nothing(records: SqlPublications) -> None:
     assert (None, {}) == (await records.newest(), await records.states())
     assert {"bins-0": []} == await records.targets_of(["bins-0"])
+
+
+async def test_targets_are_assigned_to_more_bins_also_after_an_interruption(
+    records: SqlPublications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step is a transaction: what a killed process did stays done, and the rest is done by the next."""
+    monkeypatch.setattr(listed_targets, "_ASSIGNED_AT_ONCE", 3)
+    paths = [f"packages/sample-{number}.whl" for number in range(10)]
+    await published(records, order(paths))
+    more, steps = HashBins(4), 0
+    assign_after = SqlPublications._assign_after
+
+    def twice(self: SqlPublications, bins: HashBins, path: str, connection: Connection) -> str | None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise KeyboardInterrupt
+        return assign_after(self, bins, path, connection)
+
+    monkeypatch.setattr(SqlPublications, "_assign_after", twice)
+    with pytest.raises(KeyboardInterrupt):
+        await records.assign(more)
+    await records.assign(more)
+    listed = await records.targets_of(list(more.roles()))
+    assert {path: more.role_for(path) for path in paths} == {
+        one.path: role for role, targets in listed.items() for one in targets
+    }
 
 
 async def test_a_prepared_publication_is_the_newest_until_it_is_published(records: SqlPublications) -> None:

@@ -287,7 +287,7 @@ def test_key_that_is_only_called_the_same_is_not_shown_as_kept(family: Family) -
 def test_changes_of_bins_are_told(family: Family) -> None:
     draft = family.draft(family.bins_plan(bit_length=4))
     assert "2 hash bins called bins-* -> 16 hash bins called bins-*." in words(draft)
-    assert any("will not import other bins" in one for one in warnings(draft.kind, draft.signed, draft.chain, NOW))
+    assert any("will not import other changes" in one for one in warnings(draft.kind, draft.signed, draft.chain, NOW))
     family.files.pop("1.bins.json")
     assert "Targets are spread over 2 hash bins called bins-*." == words(family.draft(family.bins_plan()))[-1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Root, SuccinctRoles, Targets
+from tuf.api.metadata import Metadata, Root, Targets
 
 from tests.support.importing import NAME, ImportWorld, Process, make_import_world
 from tests.support.publishing import target
+from wharfinger_daemon.bin_delegation import DelegationForm
 from wharfinger_daemon.errors import (
     CorruptStateError,
     InvalidRequestError,
@@ -25,6 +26,7 @@ from wharfinger_daemon.errors import (
 )
 from wharfinger_daemon.keys import importing_rules as rules
 from wharfinger_daemon.keys.importing import ImportedFile
+from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.ports import VersionedFile
 from wharfinger_daemon.metadata.repository import Repository
 from wharfinger_daemon.storage.schema import audit_leaves
@@ -172,23 +174,58 @@ async def test_metadata_that_has_expired(world: ImportWorld, process: Process, r
     rejects(await refusal(process, world.ceremony.next(role, expire)), f"2.{role}.json", "expired")
 
 
-@pytest.mark.parametrize(("bits", "prefix"), [(2, "bins"), (1, "other")])
-async def test_another_number_or_name_of_bins(world: ImportWorld, process: Process, bits: int, prefix: str) -> None:
-    """Clients refuse a snapshot that has lost a role, so bins cannot be changed."""
-
+def other_bins(bins: HashBins) -> Callable[[Targets], None]:
     def change(signed: Targets) -> None:
         assert signed.delegations is not None and signed.delegations.succinct_roles is not None
         keyids = signed.delegations.succinct_roles.keyids
-        signed.delegations.succinct_roles = SuccinctRoles(keyids, 1, bits, prefix)
+        signed.delegations = bins.delegation(keyids, 1).delegations(signed.delegations.keys)
 
-    rejects(await refusal(process, world.ceremony.next("bins", change), revoke=True), "the bins", "cannot be changed")
+    return change
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [
+        HashBins(1),
+        HashBins(5),
+        HashBins(2, "other"),
+        HashBins(3, "other"),
+        HashBins(3, form=DelegationForm.PATH_HASH_PREFIXES),
+    ],
+    ids=["fewer", "longer names", "another prefix", "more of another prefix", "another form"],
+)
+async def test_bins_that_do_not_keep_those_that_are_published(tmp_path: Path, bins: HashBins) -> None:
+    """Clients refuse a snapshot that has lost a role."""
+    world = await make_import_world(tmp_path / "four", bins=4)
+    with world.process() as process:
+        await process.open()
+        await process.publisher.start()
+        error = await refusal(process, world.ceremony.next("bins", other_bins(bins)))
+        await process.publisher.close()
+    rejects(error, "4 bins called 'bins-…' by succinct are published", "cannot be changed otherwise")
+
+
+async def test_more_bins_while_something_is_revoked(world: ImportWorld, process: Process) -> None:
+    file = world.ceremony.next("bins", other_bins(HashBins(2)))
+    rejects(await refusal(process, file, revoke=True), "grow in an import that revokes nothing")
+
+
+async def test_bins_whose_prefixes_are_uneven(world: ImportWorld, process: Process) -> None:
+    def change(signed: Targets) -> None:
+        other_bins(HashBins(1, form=DelegationForm.PATH_HASH_PREFIXES))(signed)
+        assert signed.delegations is not None and signed.delegations.roles is not None
+        signed.delegations.roles["bins-0"].path_hash_prefixes = ["0"]
+
+    rejects(await refusal(process, world.ceremony.next("bins", change)), "bins-0", "path_hash_prefixes")
 
 
 async def test_bins_that_delegate_no_bins(world: ImportWorld, process: Process) -> None:
     def change(signed: Targets) -> None:
         signed.delegations = None
 
-    rejects(await refusal(process, world.ceremony.next("bins", change), revoke=True), "succinct")
+    rejects(
+        await refusal(process, world.ceremony.next("bins", change), revoke=True), "neither targets nor bins delegates"
+    )
 
 
 async def test_an_online_role_with_a_threshold_of_two(world: ImportWorld, process: Process) -> None:
