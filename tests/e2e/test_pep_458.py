@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,17 @@ def test_hash_algorithm_changes_over_without_a_moment_that_clients_cannot_verify
         assert info is not None
         assert set(algorithms) == set(info.hashes)
         assert b"the same content" == Path(updater.download_target(info)).read_bytes()
+
+
+def test_target_is_served_under_its_plain_name_and_under_each_of_its_hashes(shared_daemon: DaemonProcess) -> None:
+    path = "packages/dd/ee/prefixed-1.0.tar.gz"
+    listed = place(shared_daemon, path, b"the same bytes", "sha256", "sha512")
+    with shared_daemon.client() as client:
+        client.publish_targets(REPOSITORY, add=[listed])
+    folder, name = path.rsplit("/", 1)
+    for file in (name, *(f"{digest}.{name}" for digest in listed.hashes.values())):
+        with urllib.request.urlopen(f"{shared_daemon.targets_url}{folder}/{file}", timeout=30) as answer:
+            assert b"the same bytes" == answer.read()
 
 
 def test_removed_project_is_gone_with_all_its_files_and_pages(shared_daemon: DaemonProcess, tmp_path: Path) -> None:
