@@ -73,3 +73,62 @@ def test_many_bins_are_verified_in_several_processes(tmp_path: Path) -> None:
     code, told = verify(tmp_path / "home" / "metadata", "--processes", "2")
     assert (1, 1, 261) == (code, told["errors"], told["files"] + 1)
     assert ["1.bins-c8.json"] == [one["file"] for one in told["findings"] if one["severity"] == "error"]
+
+
+# ---- Snapshots for auditors ------------------------------------------------------------------------------------------
+def test_digest_of_a_snapshot_is_that_of_what_sha256sum_prints(shared_daemon: DaemonProcess) -> None:
+    directory = shared_daemon.home / "metadata"
+    *lines, last = run_cli("metadata", "digest", str(directory)).stdout.splitlines()
+    names = [line.partition("  ")[2] for line in lines]
+    assert [f"{hashlib.sha256((directory / name).read_bytes()).hexdigest()}  {name}" for name in names] == lines
+    assert {"targets", "bins", "snapshot", *(f"bins-{index}" for index in range(4))} == {
+        name.split(".")[1] for name in names
+    }
+    expected = hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    assert last.startswith(f"{expected}  snapshot ")
+    told = json.loads(run_cli("metadata", "digest", "--json", shared_daemon.metadata_url).stdout)
+    assert (expected, names) == (told["sha256"], list(told["files"]))
+
+
+def diff(*arguments: str) -> tuple[int, Any]:
+    done = run_cli("metadata", "audit-diff", "--json", *arguments)
+    assert "" == done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_roles_and_targets_that_differ_between_two_snapshots_are_told(
+    shared_daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    place = shared_daemon.home / "metadata"
+    publish(shared_daemon, "audit/stays", "audit/goes", "audit/changes")
+    before = shutil.copytree(place, tmp_path / "before")
+    assert (0, []) == (diff(str(before), str(place))[0], diff(str(before), str(place))[1]["targets"])
+    other = {"length": 2, "hashes": {"sha256": "1" * 64}}
+    with shared_daemon.client() as client:
+        client.publish_targets(
+            REPOSITORY, add=[Target("audit/changes", 2, {"sha256": "1" * 64})], remove=["audit/goes"]
+        )
+    publish(shared_daemon, "audit/comes")
+    code, told = diff(str(before), shared_daemon.metadata_url)
+    one = {"length": 1, "hashes": {"sha256": "0" * 64}}
+    assert 1 == code
+    assert [
+        {"path": "audit/changes", "old": one, "new": other},
+        {"path": "audit/comes", "old": None, "new": one},
+        {"path": "audit/goes", "old": one, "new": None},
+    ] == told["targets"]
+    assert all(role.startswith("bins-") for role in told["roles"])
+    lines = run_cli("metadata", "audit-diff", str(before), str(place)).stdout.splitlines()
+    assert lines[-1].endswith("3 targets differ.")
+    assert f"- audit/goes 1 sha256:{'0' * 64}" in lines
+    # Also between versions that one place still has.
+    again = diff(str(place), str(place), "--old-version", str(told["old"]))
+    assert told["targets"] == again[1]["targets"]
+
+
+def test_snapshot_that_cannot_be_read_ends_with_status_2(tmp_path: Path) -> None:
+    (tmp_path / "timestamp.json").write_bytes(b"[" * 9_000)
+    for arguments in (("digest", str(tmp_path)), ("audit-diff", str(tmp_path), str(tmp_path)), ("digest", "nowhere")):
+        done = run_cli("metadata", *arguments)
+        assert (2, "") == (done.returncode, done.stdout)
+        assert "Traceback" not in done.stderr

@@ -174,9 +174,11 @@ def _tell(location: str, report: Report, *, as_json: bool) -> None:
     )
 
 
+def harmless(text: str) -> str:
+    """Text of a repository, fit for a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text.encode("ascii", "backslashreplace").decode())
+
+
 def _line(finding: Finding) -> str:
     severity = click.style(finding.severity.value, fg=_COLOURS[finding.severity])
-    # What a repository says may be unfit for a terminal.
-    message = finding.message.encode("ascii", "backslashreplace").decode()
-    file = ascii(finding.file)[1:-1]
-    return f"{file}: {severity}: {finding.rule.value}: {''.join(c if c.isprintable() else '?' for c in message)}"
+    return f"{harmless(finding.file)}: {severity}: {finding.rule.value}: {harmless(finding.message)}"

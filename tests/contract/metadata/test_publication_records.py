@@ -60,16 +60,18 @@ async def test_targets_are_assigned_to_more_bins_also_after_an_interruption(
     paths = [f"packages/sample-{number}.whl" for number in range(10)]
     await published(records, order(paths))
     more, steps = HashBins(4), 0
-    assign_after = SqlPublications._assign_after
+    assign_after = listed_targets.ListedTargets.assign_after
 
-    def twice(self: SqlPublications, bins: HashBins, path: str, connection: Connection) -> str | None:
+    def twice(
+        self: listed_targets.ListedTargets, place: tuple[str, str], connection: Connection
+    ) -> tuple[str, str] | None:
         nonlocal steps
         steps += 1
         if steps == 3:
             raise KeyboardInterrupt
-        return assign_after(self, bins, path, connection)
+        return assign_after(self, place, connection)
 
-    monkeypatch.setattr(SqlPublications, "_assign_after", twice)
+    monkeypatch.setattr(listed_targets.ListedTargets, "assign_after", twice)
     with pytest.raises(KeyboardInterrupt):
         await records.assign(more)
     await records.assign(more)

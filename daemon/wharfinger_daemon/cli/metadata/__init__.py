@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wharfinger_daemon.cli.metadata.auditing import audit_diff, digest
 from wharfinger_daemon.cli.metadata.status import status
 
 
@@ -13,3 +14,5 @@ def metadata() -> None:
 
 
 metadata.add_command(status)
+metadata.add_command(digest)
+metadata.add_command(audit_diff)
