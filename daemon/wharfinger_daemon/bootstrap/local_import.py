@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from wharfinger_daemon.bootstrap.local_keys import LocalKeys, open_local_keys
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import Settings
 from wharfinger_daemon.errors import InvalidRequestError, Reason
@@ -16,7 +17,6 @@ from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.metadata.repository import Repository
 from wharfinger_daemon.storage.import_log import JournalImportLog
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.publications import SqlPublications
 
 LOCAL = "local"
@@ -40,7 +40,7 @@ async def import_locally(
         )
     async with open_local_keys(settings, clock, token=False, alone=True) as local:
         configured = settings.repository(repository)
-        store = MetadataDirectory(configured.metadata_directory)
+        store = open_store(configured)
         opened = Repository(
             offline=await read_offline_roles(await including_staged(store)),
             records=SqlPublications(local.database, configured.root_sha256, local.journal),

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 
 from wharfinger_daemon.bootstrap.keys import key_lines
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import HsmSettings, Settings
 from wharfinger_daemon.custody.held_keys import TokenLabels
@@ -17,6 +18,7 @@ from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.keys.administration import HeldKeys, KeyAdministration
 from wharfinger_daemon.keys.lines import KeyLines
 from wharfinger_daemon.metadata.intake import including_staged
+from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.trust import load_trusted_repository
 from wharfinger_daemon.storage import migrate
@@ -24,7 +26,6 @@ from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.keys import SqlKeyRecords
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.sole_signer import sole_signer
 from wharfinger_hsm.group import TokenGroup
 
@@ -69,7 +70,7 @@ async def open_local_keys(
         StartupError: something cannot be opened, or does not verify; or a daemon runs (PUBLISHER_RUNNING).
     """
     async with AsyncExitStack() as stack:
-        stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
+        stores = {one.name: open_store(one) for one in settings.repositories}
         if alone:
             await require_no_daemon(settings.administration.grpc_address)
             for store in stores.values():
@@ -102,11 +103,11 @@ async def look_again(local: LocalKeys, clock: Clock) -> None:
     Raises:
         StartupError: something does not verify.
     """
-    stores = {one.name: MetadataDirectory(one.metadata_directory) for one in local.settings.repositories}
+    stores = {one.name: open_store(one) for one in local.settings.repositories}
     await _trust(local.settings, local.standing, stores, clock)
 
 
-async def _trust(settings: Settings, standing: Standing, stores: Mapping[str, MetadataDirectory], clock: Clock) -> None:
+async def _trust(settings: Settings, standing: Standing, stores: Mapping[str, MetadataStore], clock: Clock) -> None:
     for one in settings.repositories:
         files = await including_staged(stores[one.name])
         standing.trust(await load_trusted_repository(one.name, one.root_sha256, files, clock))

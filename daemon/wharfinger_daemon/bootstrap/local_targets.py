@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 
 from wharfinger_daemon.bootstrap.local_keys import LocalKeys, open_local_keys
 from wharfinger_daemon.bootstrap.metadata import publish_once
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import RepositorySettings, Settings
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.metadata.published import read_offline_roles
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.publications import SqlPublications
 from wharfinger_daemon.storage.target_rows import SqlTargetRows
 
@@ -39,7 +39,7 @@ async def open_target_rows(settings: Settings, clock: Clock) -> AsyncIterator[Sq
                 "Another process has begun to publish in this moment. Stop it, and try again.",
                 reason=Reason.PUBLISHER_RUNNING,
             )
-        offline = await read_offline_roles(await including_staged(MetadataDirectory(configured.metadata_directory)))
+        offline = await read_offline_roles(await including_staged(open_store(configured)))
         yield SqlTargetRows(local.database, configured.root_sha256, offline.bins.role_for)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import MetadataSettings, Settings
 from wharfinger_daemon.custody.publication_signer import PublicationSigner
@@ -30,7 +31,6 @@ from wharfinger_daemon.metadata.retention import Retention, RetentionSettings, S
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.import_log import JournalImportLog
 from wharfinger_daemon.storage.journal import Journal
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.publication_history import SqlPublicationHistory
 from wharfinger_daemon.storage.publications import SqlPublications
 from wharfinger_daemon.telemetry import Metrics
@@ -69,7 +69,7 @@ async def open_metadata(
     """
     assert settings.metadata is not None  # The configuration demands it of a process that publishes.
     configured = settings.repository(settings.metadata.repository)
-    store = MetadataDirectory(configured.metadata_directory)
+    store = open_store(configured)
     history = SqlPublicationHistory(database, configured.root_sha256, signing.journal)
     feed = PublicationFeed(history)
     repository = Repository(
@@ -102,7 +102,7 @@ def import_authorities(
     """For each repository, by name, what learns of new offline metadata in this process."""
     return {
         one.name: ImportAuthority(
-            ImportingRepository(one.name, one.root_sha256, MetadataDirectory(one.metadata_directory)),
+            ImportingRepository(one.name, one.root_sha256, open_store(one)),
             signing.standing,
             signing.service,
             succession,

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import HsmSettings, Settings, SigningSettings
 from wharfinger_daemon.config.signing import VersionJumps as VersionJumpSettings
@@ -29,7 +30,6 @@ from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.recovery import newest_epoch
 from wharfinger_daemon.storage.sole_signer import sole_signer
 from wharfinger_daemon.storage.suspensions import SqlSuspensions
@@ -71,7 +71,7 @@ async def open_signing(
     fenced = await take_place(database, stack, standby=settings.database.standby)
     supervisor = await stack.enter_async_context(open_token(settings.hsm, settings.state_directory))
     keys = HsmKeys(supervisor, settings.hsm.call_timeout_seconds)
-    stores = {one.name: MetadataDirectory(one.metadata_directory) for one in settings.repositories}
+    stores = {one.name: open_store(one) for one in settings.repositories}
     trusted: list[TrustedRepository] = [
         await load_trusted_repository(
             one.name,

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from wharfinger_daemon.bootstrap.local_keys import require_no_daemon
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.cli.ledger.opening import opened_ledger, versions_by_role
 from wharfinger_daemon.cli.program import EXIT_COULD_NOT_RUN, config_option, json_option, print_json
 from wharfinger_daemon.clock import SystemClock
@@ -16,7 +17,6 @@ from wharfinger_daemon.metadata.published import published_versions
 from wharfinger_daemon.signing.ledger import Epoch
 from wharfinger_daemon.signing.recovery import require_revoked, starts_of_epoch
 from wharfinger_daemon.storage.journal import Journal
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.recovery import newest_epoch
 from wharfinger_daemon.storage.recovery import open_epoch as write_epoch
 from wharfinger_daemon.storage.sole_signer import sole_signer
@@ -51,7 +51,7 @@ def open_epoch(
         epoch, opened_with = opened.database.run_blocking(lambda connection: newest_epoch(connection, identity))
         trusted = asyncio.run(opened.trusted(staged=True))
         require_revoked(trusted.verified.roots, opened_with)
-        published = asyncio.run(published_versions(MetadataDirectory(opened.repository.metadata_directory)))
+        published = asyncio.run(published_versions(open_store(opened.repository)))
         starts = starts_of_epoch(opened.claimed(epoch), published, declared)
         following = Epoch(epoch.repository, epoch.number + 1)
         _confirm(repository, following.number, confirm)

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from sqlalchemy import Connection
 
 from wharfinger_daemon import config
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.cli.program import configuration_file
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.config import RepositorySettings, Settings
@@ -26,7 +27,6 @@ from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repo
 from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.ledger import read_floors
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class OpenedLedger:
             StartupError: it does not verify.
         """
         one = self.repository
-        store = MetadataDirectory(one.metadata_directory)
+        store = open_store(one)
         source = await including_staged(store) if staged else store
         return await load_trusted_repository(one.name, one.root_sha256, source, SystemClock())
 
@@ -57,7 +57,7 @@ class OpenedLedger:
         Raises:
             StartupError: something of it does not verify.
         """
-        store = MetadataDirectory(self.repository.metadata_directory)
+        store = open_store(self.repository)
         return await verify_publication(await self.trusted(), store, told, *seen)
 
     def claimed(self, epoch: Epoch) -> dict[str, ClaimedVersions]:

@@ -10,14 +10,15 @@ from pathlib import Path
 from wharfinger_daemon import config
 from wharfinger_daemon.bootstrap.local_targets import published_here
 from wharfinger_daemon.bootstrap.metadata import retention_settings
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.cli.program import configuration_file
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.config import MetadataSettings, Settings
 from wharfinger_daemon.metadata.observer import SilentObserver
+from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.metadata.retention import Retention
 from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 from wharfinger_daemon.storage.publication_history import SqlPublicationHistory
 from wharfinger_daemon.storage.publications import SqlPublications
 
@@ -28,7 +29,7 @@ class OpenedRepository:
 
     published: MetadataSettings
     records: SqlPublications
-    store: MetadataDirectory
+    store: MetadataStore
     retention: Retention
 
 
@@ -55,7 +56,7 @@ def opened_repository(config_path: Path | None) -> Iterator[OpenedRepository]:
     configured = settings.repository(published.repository)
     with closing(Database.of(settings.database)) as database:
         migrate.require_current(database)
-        store = MetadataDirectory(configured.metadata_directory)
+        store = open_store(configured)
         history = SqlPublicationHistory(database, configured.root_sha256)
         retention = Retention(store, history, SystemClock(), retention_settings(published), SilentObserver())
         yield OpenedRepository(published, SqlPublications(database, configured.root_sha256), store, retention)
