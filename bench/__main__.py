@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import publishing, scanning, signing
+from bench import publishing, refreshing, scanning, serving, signing
 from bench.table import Result
 
 BENCHMARKS: dict[str, Callable[[int], Result]] = {
     "signing": signing.run,
     "publishing": publishing.run,
+    "serving": serving.run,
+    "refreshing": refreshing.run,
     "scanning": scanning.run,
 }
 RESULTS = Path(__file__).parent / "results"
