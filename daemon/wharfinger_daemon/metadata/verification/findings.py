@@ -36,6 +36,7 @@ class Rule(StrEnum):
     ROLE_NOT_NAMED = "role-not-named"
     ROLE_NOT_DELEGATED = "role-not-delegated"
     NOT_FOLLOWED = "not-followed"
+    TOO_MANY_ROLES = "too-many-roles"
     TARGET_INVALID = "target-invalid"
     TARGET_MISPLACED = "target-misplaced"
     ROLLBACK = "rollback"

@@ -23,6 +23,11 @@ from wharfinger_daemon.metadata.verification.findings import Report, Rule
 # What a client takes at once (``tuf.ngclient.UpdaterConfig.max_root_rotations``).
 MAX_ROOT_ROTATIONS = 256
 
+# A snapshot of 2,000,000 bytes, which is what clients read, has not so many entries.
+MAX_ROLES = 65_536
+# Of roles that are wrong alike, so many are named.
+_NAMED = 5
+
 VerifyBins = Callable[[BinsJob, Mapping[str, int]], Iterable[BinsOutcome]]
 """Verifies bins of one delegation, in whatever processes."""
 
@@ -47,6 +52,8 @@ class RepositoryWalk:
         self._report: Report = reader.report
         self._trusted = trusted
         self._verify_bins = verify_bins
+        # A list, and no recursion: a chain of delegations may be as long as a snapshot.
+        self._pending: list[tuple[str, Delegator, str]] = []
         self._reached: set[str] = set()
         self._followed_all = True
 
@@ -62,13 +69,13 @@ class RepositoryWalk:
         if snapshot is None:
             return
         named = self._named(snapshot)
-        self._follow("targets", root, "the root", named, snapshot.file)
-        for role in sorted(named.keys() - self._reached) if self._followed_all else ():
-            self._report.warning(
-                snapshot.file,
-                Rule.ROLE_NOT_DELEGATED,
-                f"it names '{role}', which nothing that was verified delegates to",
-            )
+        self._pending.append(("targets", root, "the root"))
+        while self._pending:
+            self._follow(*self._pending.pop(), named, snapshot.file)
+        strays = sorted(named.keys() - self._reached) if self._followed_all else []
+        if strays:
+            message = f"it names {_some(strays)}, which nothing that was verified delegates to"
+            self._report.warning(snapshot.file, Rule.ROLE_NOT_DELEGATED, message)
 
     # ---- Roots -------------------------------------------------------------------------------------------------------
     def _roots(self) -> Root | None:
@@ -167,12 +174,12 @@ class RepositoryWalk:
                 self._report.error(snapshot.file, Rule.NOT_METADATA, f"it names no version of {ascii(role)[:100]}")
             else:
                 named[role] = entry["version"]
-        self._report.versions.update(named)
+        self._report.versions |= named | self._report.versions
         return named
 
     # ---- Targets, and what it delegates to ---------------------------------------------------------------------------
     def _follow(self, role: str, delegator: Delegator, by: str, named: Mapping[str, int], snapshot: str) -> None:
-        """Verifies a role that may delegate, and everything beneath it."""
+        """Verifies a role that may delegate, and its bins; what else it delegates to is to be followed."""
         self._reached.add(role)
         if role not in named:
             self._report.error(snapshot, Rule.ROLE_NOT_NAMED, f"it does not name '{role}', which {by} delegates to")
@@ -185,10 +192,15 @@ class RepositoryWalk:
         delegating = self._delegator(document)
         if delegating is None:
             return
+        number = _number_of_roles(delegating)
+        if number > MAX_ROLES:
+            self._followed_all = False
+            message = f"it delegates to {number} roles, and no snapshot that clients read names more than {MAX_ROLES}"
+            self._report.error(document.file, Rule.TOO_MANY_ROLES, message)
+            return
         bins, others = _delegated(delegating)
-        for name in others:
-            if name not in self._reached:
-                self._follow(name, delegating, document.file, named, snapshot)
+        self._pending += [(name, delegating, document.file) for name in others if name not in self._reached]
+        self._reached.update(others)
         self._bins(document, [name for name in bins if name not in self._reached], named, snapshot)
 
     def _trusted_targets(
@@ -202,15 +214,12 @@ class RepositoryWalk:
         return document if self._reader.verify(document, delegator, role, by) else None
 
     def _bins(self, document: Document, bins: Sequence[str], named: Mapping[str, int], snapshot: str) -> None:
-        versions = {}
-        for role in bins:
-            self._reached.add(role)
-            if role in named:
-                versions[role] = named[role]
-            else:
-                self._report.error(
-                    snapshot, Rule.ROLE_NOT_NAMED, f"it does not name '{role}', which {document.file} delegates to"
-                )
+        self._reached.update(bins)
+        versions = {role: named[role] for role in bins if role in named}
+        unnamed = [role for role in bins if role not in named]
+        if unnamed:
+            message = f"it does not name {_some(unnamed)}, which {document.file} delegates to"
+            self._report.error(snapshot, Rule.ROLE_NOT_NAMED, message)
         if versions:
             delegations = orjson.dumps(document.signed["delegations"])
             job = BinsJob(document.file, delegations, self._reader.now, self._reader.headroom)
@@ -226,6 +235,19 @@ class RepositoryWalk:
             self._followed_all = False
             self._report.error(document.file, Rule.NOT_METADATA, f"clients cannot read its delegations: {error}")
             return None
+
+
+def _some(roles: Sequence[str]) -> str:
+    named = ", ".join(f"'{role}'" for role in roles[:_NAMED])
+    return named if len(roles) <= _NAMED else f"{named} and {len(roles) - _NAMED} more"
+
+
+def _number_of_roles(delegator: Targets) -> int:
+    delegations = delegator.delegations
+    assert delegations is not None  # It was read for them.
+    if delegations.succinct_roles is not None:
+        return 1 << delegations.succinct_roles.bit_length
+    return len(delegations.roles or {})
 
 
 def _delegated(delegator: Targets) -> tuple[list[str], list[str]]:

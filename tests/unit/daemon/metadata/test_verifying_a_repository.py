@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,7 +49,7 @@ from wharfinger_daemon.metadata.verification.documents import (
 from wharfinger_daemon.metadata.verification.findings import Report, Rule, Severity
 from wharfinger_daemon.metadata.verification.history import compare
 from wharfinger_daemon.metadata.verification.walk import RepositoryWalk, TrustedRoot
-from wharfinger_daemon.storage.repository_files import HttpFiles, open_repository
+from wharfinger_daemon.storage.repository_files import HttpFiles, HttpLimits, open_repository
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=10)
@@ -312,6 +314,40 @@ def test_bin_that_delegates_is_warned_of(repository: Repository) -> None:
     )
 
 
+def test_delegation_to_more_roles_than_can_be_is_found_without_counting_them(repository: Repository) -> None:
+    """A few bytes can delegate to four thousand million bins."""
+
+    def to_many(signed: Any) -> None:
+        signed["delegations"]["succinct_roles"]["bit_length"] = 32
+
+    assert [("1.bins.json", "too-many-roles")] == found(verified(repository.publish({"bins": to_many})))
+
+
+def test_long_chain_of_delegations_is_followed_to_its_end(repository: Repository) -> None:
+    length = 1_500
+    keys = {repository.signers["bins"].public_key.keyid: repository.signers["bins"].public_key}
+    named = {"targets": 1}
+
+    def delegating(number: int) -> Targets:
+        role = DelegatedRole(f"link{number}", list(keys), 1, False, paths=["*"])
+        return Targets(1, "1.0.31", LATER, {}, Delegations(dict(keys), {role.name: role}))
+
+    repository.targets = delegating(0)
+    for number in range(length):
+        named[f"link{number}"] = 1
+        signed = Targets(1, "1.0.31", LATER, {}) if number == length - 1 else delegating(number + 1)
+        repository.write(f"1.link{number}.json", signed, "bins")
+    report = verified(repository.publish(named=named))
+    assert [] == found(report)
+    assert length + 4 == len(report.digests)
+
+
+def test_snapshot_cannot_tell_the_version_of_root(repository: Repository) -> None:
+    named = dict.fromkeys(("targets", "bins", *repository.names), 1) | {"root": 99}
+    report = verified(repository.publish(named=named))
+    assert (1, [("1.snapshot.json", "role-not-delegated")]) == (report.versions["root"], found(report))
+
+
 def test_delegations_that_cannot_be_read_are_found(repository: Repository) -> None:
     report = verified(repository.publish({"bins": setting(delegations={"keys": 5})}))
     assert ("1.bins.json", "not-metadata") in found(report)
@@ -490,7 +526,18 @@ def test_directory_gives_regular_files_alone(tmp_path: Path) -> None:
             files.read(name, 100)
 
 
-@pytest.mark.parametrize("location", ["ftp://localhost/x", "file:///etc", "/does/not/exist"])
+@pytest.mark.parametrize(
+    "location",
+    [
+        "ftp://localhost/x",
+        "file:///etc",
+        "/does/not/exist",
+        "http://",
+        "http://[",
+        "http://u:p@localhost/",
+        "http://a/?q",
+    ],
+)
 def test_location_that_is_none_is_refused(location: str) -> None:
     with pytest.raises(InvalidRequestError):
         open_repository(location)
@@ -505,6 +552,16 @@ class _Answers(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/good.json")
             self.end_headers()
+        elif name == "short.json":
+            self.send_response(200)
+            self.send_header("Content-Length", "9")
+            self.end_headers()
+            self.wfile.write(b"content")
+        elif name in ("drip-head.json", "drip-body.json"):
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"a: " if "head" in name else b"\r\n"))
+            with suppress(OSError):
+                while not time.sleep(0.02):  # type: ignore[func-returns-value]
+                    self.wfile.write(b"x")
         elif name == "endless.json":
             self.send_response(200)
             self.end_headers()
@@ -539,7 +596,7 @@ def url() -> Iterator[str]:
 
 def test_url_gives_files_and_follows_nothing(url: str) -> None:
     files = HttpFiles(url)
-    assert b"content" == files.read("good.json", 7)
+    assert b"content" == files.read("good.json", 7) == files.read("good.json", 7)
     assert (None, None) == (files.read("404", 7), files.read("403", 7))
     for name in ("moved.json", "500"):
         with pytest.raises(FileUnreadableError):
@@ -551,7 +608,27 @@ def test_url_gives_files_and_follows_nothing(url: str) -> None:
 
 def test_file_that_does_not_come_in_time_is_given_up(url: str) -> None:
     with pytest.raises(FileUnreadableError, match="in time"):
-        HttpFiles(url, file_seconds=0.0).read("endless.json", 10**12)
+        HttpFiles(url, HttpLimits(file_seconds=0.2)).read("endless.json", 10**12)
+
+
+@pytest.mark.parametrize("name", ["drip-head.json", "drip-body.json"])
+def test_file_that_drips_without_end_is_given_up(url: str, name: str) -> None:
+    """Every byte comes in time, and the whole never does."""
+    with pytest.raises(FileUnreadableError, match="in time"):
+        HttpFiles(url, HttpLimits(file_seconds=0.3)).read(name, 10**6)
+
+
+def test_file_that_ends_early_is_none(url: str) -> None:
+    with pytest.raises(FileUnreadableError):
+        HttpFiles(url).read("short.json", 100)
+
+
+def test_answer_that_was_not_read_to_its_end_is_not_taken_for_the_next(url: str) -> None:
+    files = HttpFiles(url)
+    with pytest.raises(FileTooLargeError):
+        files.read("good.json", 3)
+    assert [b"content"] * 2 == [files.read("good.json", 7), files.read("good.json", 7)]
+    files.close()
 
 
 def test_server_that_is_not_there_is_told() -> None:
