@@ -2,12 +2,11 @@
 
 import asyncio
 from contextlib import closing
-from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import event, func, select
 
-from wharfinger_daemon.audit.leaf import Act, Leaf
+from tests.support.journaled import leaf, logs, refuses, stored
 from wharfinger_daemon.audit.merkle import Frontier, leaf_hash
 from wharfinger_daemon.errors import OverloadedError, Reason, RefusedError, UnavailableError
 from wharfinger_daemon.storage import journal as journal_module
@@ -15,8 +14,6 @@ from wharfinger_daemon.storage.audit_tree import load_frontier
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.schema import audit_leaves, audit_nodes
-
-AT = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -28,24 +25,6 @@ def database(database_url):
 @pytest.fixture
 def journal(database):
     return Journal(database)
-
-
-def leaf(number):
-    return Leaf(Act.SIGNATURE, AT, "warehouse", {"number": number})
-
-
-def logs(number):
-    return lambda transaction: transaction.log(leaf(number))
-
-
-def refuses(transaction):
-    transaction.log(leaf(-1))
-    raise RefusedError("refused", reason=Reason.VERSION_ROLLBACK)
-
-
-def stored(connection):
-    rows = connection.execute(select(audit_leaves).order_by(audit_leaves.c.position)).all()
-    return [(row.position, bytes(row.hash), bytes(row.data)) for row in rows]
 
 
 async def test_concurrent_requests_share_a_transaction(journal, database):

@@ -3,20 +3,16 @@
 import asyncio
 import sqlite3
 import threading
-from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select
 
+from tests.support.journaled import AT, leaf, logs, stored
 from wharfinger_daemon.audit.leaf import Act, Leaf
-from wharfinger_daemon.errors import CorruptStateError, Reason, RefusedError, UnavailableError
+from wharfinger_daemon.errors import CorruptStateError, Reason, UnavailableError
 from wharfinger_daemon.storage.audit_tree import load_frontier
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.migrate import upgrade
-from wharfinger_daemon.storage.schema import audit_leaves
-
-AT = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -35,24 +31,6 @@ def database(path):
 @pytest.fixture
 def journal(database):
     return Journal(database)
-
-
-def leaf(number):
-    return Leaf(Act.SIGNATURE, AT, "warehouse", {"number": number})
-
-
-def logs(number):
-    return lambda transaction: transaction.log(leaf(number))
-
-
-def refuses(transaction):
-    transaction.log(leaf(-1))
-    raise RefusedError("refused", reason=Reason.VERSION_ROLLBACK)
-
-
-def stored(connection):
-    rows = connection.execute(select(audit_leaves).order_by(audit_leaves.c.position)).all()
-    return [(row.position, bytes(row.hash), bytes(row.data)) for row in rows]
 
 
 async def shared(journal, *works):
