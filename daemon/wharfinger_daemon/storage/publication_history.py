@@ -43,7 +43,7 @@ class SqlPublicationHistory:
 
     async def last_shown(self) -> int:
         query = select(func.coalesce(func.max(publications.c.timestamp_version), 0)).where(self._shown())
-        return await self._database.run(lambda connection: connection.execute(query).scalar_one())
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one())
 
     async def shown_after(self, timestamp_version: int, most: int) -> list[ShownPublication]:
         def work(connection: Connection) -> list[ShownPublication]:
@@ -65,7 +65,7 @@ class SqlPublicationHistory:
                 for row in found
             ]
 
-        return await self._database.run(work)
+        return await self._database.read(work)
 
     async def forget(self, instant: datetime, most: int) -> int:
         def work(connection: Connection) -> int:
