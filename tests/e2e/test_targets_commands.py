@@ -173,3 +173,21 @@ def test_people_are_told_where_clients_see_it(shared_daemon: DaemonProcess, tmp_
     )
     assert 0 == done.returncode, done.stderr
     assert "Clients see it from timestamp" in done.stdout
+
+
+def test_offline_metadata_is_sent_to_the_command_that_takes_it_in(home: DaemonProcess) -> None:
+    code, told, errors = targets(home, "import", str(home.home / "metadata" / "1.targets.json"))
+    assert (2, None) == (code, told)
+    assert "wharfinger root import" in errors
+
+
+def test_no_row_is_written_while_something_that_was_begun_cannot_be_finished(
+    home: DaemonProcess, tmp_path: Path
+) -> None:
+    """While bins grow, a target may have its row in either bin: it is finished first, or nothing is done."""
+    (home.home / "metadata" / ".staged").write_bytes(b"no note")
+    code, told, errors = targets(home, "import", str(write_rows(tmp_path, 10)))
+    assert (2, None) == (code, told)
+    assert errors
+    with closing(sqlite3.connect(home.home / "wharfinger.db")) as database:
+        assert [(0,)] == database.execute("SELECT count(*) FROM targets").fetchall()

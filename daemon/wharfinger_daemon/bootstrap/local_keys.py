@@ -152,6 +152,6 @@ async def require_no_daemon(address: str) -> None:
         writer.close()
         await writer.wait_closed()
         raise StartupError(
-            f"A daemon runs and answers at {address}. Stop it first; or ask it, where leaving --local out does that.",
+            f"A daemon runs and answers at {address}. Stop it first. (A command that has --local asks it without.)",
             reason=Reason.PUBLISHER_RUNNING,
         )

@@ -11,6 +11,7 @@ from wharfinger_daemon.metadata.target_import import ChunkOutcome, ImportProgres
 from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.storage.bin_sizes import LARGEST_LISTING, entry_size, no_room, sizes_of_bins
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.listed_targets import ListedTargets, TargetRow, hashes_text
 from wharfinger_daemon.storage.schema import target_imports, unpublished_bins
 
@@ -18,15 +19,17 @@ from wharfinger_daemon.storage.schema import target_imports, unpublished_bins
 class SqlTargetRows:
     """``metadata.target_import.TargetRows`` on the tables ``targets``, ``unpublished_bins`` and ``target_imports``.
 
-    Nobody else may write targets or prepare a publication meanwhile.
+    Nobody else may write targets or prepare a publication meanwhile: who writes must be the sole signer.
 
     Args:
+        journal: writes, so that a process that was paused, and lost its place to another, writes nothing more.
         repository: its identity, the hexadecimal SHA-256 of its trusted root 1.
         role_for: the bin that lists a path.
     """
 
-    def __init__(self, database: Database, repository: str, role_for: Callable[[str], str]) -> None:
+    def __init__(self, database: Database, journal: Journal, repository: str, role_for: Callable[[str], str]) -> None:
         self._database = database
+        self._journal = journal
         self._repository = repository
         self._role_for = role_for
         self._listing = ListedTargets(repository, role_for)
@@ -42,7 +45,7 @@ class SqlTargetRows:
     def finish(self) -> None:
         """Forgets how far the import came: all of it is published."""
         query = delete(target_imports).where(target_imports.c.repository == self._repository)
-        self._database.run_blocking(lambda connection: connection.execute(query))
+        self._journal.write_blocking(lambda transaction: transaction.connection.execute(query))
 
     def unpublished(self) -> int:
         """How many bins are to be published for what was written."""
@@ -64,7 +67,7 @@ class SqlTargetRows:
             self._record(connection, after(before, outcome))
             return outcome
 
-        return self._database.run_blocking(work)
+        return self._journal.write_blocking(lambda transaction: work(transaction.connection))
 
     def _take_room(
         self, connection: Connection, changed: Mapping[str, Target], present: Mapping[str, TargetRow]

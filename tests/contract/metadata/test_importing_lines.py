@@ -28,6 +28,7 @@ from wharfinger_daemon.metadata.target_lines import LineFormat, csv_reader, read
 from wharfinger_daemon.metadata.targets import MAX_LENGTH, MAX_PATH_LENGTH, Target
 from wharfinger_daemon.storage import bin_sizes, migrate, schema, target_rows
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.listed_targets import hashes_text
 from wharfinger_daemon.storage.target_rows import SqlTargetRows
 
@@ -68,7 +69,7 @@ class Heard:
 
 @pytest.fixture
 def rows(database: Database) -> SqlTargetRows:
-    return SqlTargetRows(database, REPOSITORY, BINS.role_for)
+    return SqlTargetRows(database, Journal(database), REPOSITORY, BINS.role_for)
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +242,7 @@ def test_interrupted_import_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         take(content, rows, Heard(killed_after=chunks), line_format)
     again = Heard()
-    progress = take(content, SqlTargetRows(database, REPOSITORY, BINS.role_for), again, line_format)
+    progress = take(content, SqlTargetRows(database, Journal(database), REPOSITORY, BINS.role_for), again, line_format)
     assert 3 * chunks + bool(header) == again.resumed_at
     refused = 0 if header else 1
     assert (11 - refused, refused, len(content)) == (progress.added, progress.refused, progress.offset)
@@ -294,7 +295,11 @@ def test_any_interruption_leads_to_the_same_rows(entries: list[tuple[str, int]],
     with closing(Database("sqlite://")) as database:
         migrate.upgrade(database)
         try:
-            take(content, SqlTargetRows(database, REPOSITORY, BINS.role_for), Heard(killed_after=chunks))
+            take(
+                content,
+                SqlTargetRows(database, Journal(database), REPOSITORY, BINS.role_for),
+                Heard(killed_after=chunks),
+            )
         except KeyboardInterrupt:
-            take(content, SqlTargetRows(database, REPOSITORY, BINS.role_for), Heard())
+            take(content, SqlTargetRows(database, Journal(database), REPOSITORY, BINS.role_for), Heard())
         assert dict(entries) == listed(database)

@@ -19,6 +19,8 @@ from tests.support.postgresql_cluster import PostgresqlCluster
 from wharfinger_daemon.audit.leaf import Act, Leaf, LeafReference
 from wharfinger_daemon.audit.merkle import Frontier, leaf_hash
 from wharfinger_daemon.errors import CorruptStateError, Reason, RefusedError, StartupError, UnavailableError
+from wharfinger_daemon.metadata.target_import import ImportProgress
+from wharfinger_daemon.metadata.targets import Target
 from wharfinger_daemon.signing.ledger import Epoch, Requester, Reservation
 from wharfinger_daemon.storage.audit_tree import load_frontier
 from wharfinger_daemon.storage.database import Database
@@ -26,6 +28,7 @@ from wharfinger_daemon.storage.journal import Journal, JournalTransaction
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.schema import audit_leaves
 from wharfinger_daemon.storage.sole_signer import sole_signer
+from wharfinger_daemon.storage.target_rows import SqlTargetRows
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 EPOCH = Epoch("a" * 64)
@@ -136,6 +139,22 @@ async def test_signer_whose_connection_breaks_takes_its_place_again(
         assert not lost.is_set()
 
 
+def test_import_that_lost_its_place_while_it_was_paused_writes_no_row(
+    first: Database, second: Database, postgresql: PostgresqlCluster
+) -> None:
+    """Or a publisher that took its place would build upon files that know nothing of these rows."""
+    chunk = {"a": Target("a", 1, {"sha256": "0" * 64})}
+    with ExitStack() as signers:
+        signers.enter_context(sole_signer(first))
+        rows = SqlTargetRows(first, Journal(first), EPOCH.repository, lambda path: "bins-0")
+        _break_signers_lock(postgresql, first)
+        signers.enter_context(sole_signer(second))
+        with pytest.raises(UnavailableError) as fenced:
+            rows.put(chunk, ImportProgress(1, 1, b"0" * 32))
+        assert Reason.FENCED == fenced.value.reason
+    assert (0, None) == (rows.unpublished(), rows.progress())
+
+
 def _is_refused(database: Database) -> bool:
     query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database"
     query += " WHERE datname = current_database())"
@@ -170,6 +189,7 @@ from wharfinger_daemon.errors import UnavailableError
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.sole_signer import sole_signer
+from wharfinger_daemon.storage.target_rows import SqlTargetRows
 
 lost = threading.Event()
 with closing(Database(sys.argv[1])) as database, sole_signer(database, lost.set):

@@ -26,6 +26,7 @@ from wharfinger_daemon.cli.program import (
 from wharfinger_daemon.cli.targets.telling import ImportReport
 from wharfinger_daemon.clock import SystemClock
 from wharfinger_daemon.config import Settings
+from wharfinger_daemon.metadata.ports import versioned_file
 from wharfinger_daemon.metadata.target_import import ImportProgress, import_targets
 from wharfinger_daemon.metadata.target_lines import LineFormat
 
@@ -70,6 +71,11 @@ def import_rows(
 
     Ends with status 0 if everything was taken, 1 if lines were refused, 2 if it could not run.
     """
+    if versioned_file(file.name) is not None:
+        raise click.UsageError(
+            f"{file.name} is called like TUF metadata, which 'wharfinger root import' takes in. Call it otherwise if "
+            "it lists targets."
+        )
     settings = config.load(configuration_file(config_path))
     published_here(settings)
     chosen = LineFormat(line_format) if line_format else _format_of(file)
