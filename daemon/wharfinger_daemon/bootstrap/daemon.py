@@ -32,8 +32,8 @@ from wharfinger_daemon.rpc.scan import ScanServicer
 from wharfinger_daemon.rpc.server import Service
 from wharfinger_daemon.rpc.signing import SigningServicer
 from wharfinger_daemon.scanning.service import ScanService
-from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.revision import require_current
 from wharfinger_daemon.telemetry import Metrics
 
 SIGNING = "wharfinger.signing.v1.SigningService"
@@ -111,7 +111,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     """
     database = Database.of(settings.database)
     stack.callback(database.close)
-    migrate.require_current(database)
+    require_current(database)
     offered = _Offered()
     metadata, caches, fenced = None, Caches(), asyncio.Event()
     if Job.SIGN in settings.jobs:

@@ -21,11 +21,11 @@ from wharfinger_daemon.metadata.intake import including_staged
 from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.trust import load_trusted_repository
-from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.keys import SqlKeyRecords
+from wharfinger_daemon.storage.revision import require_current
 from wharfinger_daemon.storage.sole_signer import sole_signer
 from wharfinger_hsm.group import TokenGroup
 
@@ -77,7 +77,7 @@ async def open_local_keys(
                 await store.lock()
                 stack.push_async_callback(store.unlock)
         database = stack.enter_context(closing(Database.of(settings.database)))
-        migrate.require_current(database)
+        require_current(database)
         if alone:
             stack.enter_context(sole_signer(database))
         standing = Standing()

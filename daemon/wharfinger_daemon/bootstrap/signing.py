@@ -25,12 +25,12 @@ from wharfinger_daemon.signing.service import SigningService
 from wharfinger_daemon.signing.standing import Standing
 from wharfinger_daemon.signing.suspension import Suspensions
 from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
-from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.audit_log import begin_log
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.recovery import newest_epoch
+from wharfinger_daemon.storage.revision import require_current
 from wharfinger_daemon.storage.sole_signer import sole_signer
 from wharfinger_daemon.storage.suspensions import SqlSuspensions
 from wharfinger_daemon.telemetry import Metrics
@@ -125,7 +125,7 @@ async def take_place(database: Database, stack: AsyncExitStack, *, standby: bool
         await asyncio.sleep(_STANDBY_SECONDS)
     if waits:
         log.info("took the place of the signer")
-        migrate.require_current(database)
+        require_current(database)
     return fenced
 
 

@@ -6,12 +6,12 @@ from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.revision import NEWEST_REVISION, present_revision
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:
@@ -27,7 +27,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     def work(connection: Connection) -> tuple[str | None, str]:
         if connection.dialect.name == "postgresql":
             _take_all_time_and_nobody_else(connection)
-        before = MigrationContext.configure(connection).get_current_revision()
+        before = present_revision(connection)
         if before is not None and before not in _known_revisions():
             raise StartupError(
                 f"The database has revision {before}, which this version of wharfinger cannot upgrade: a newer version "
@@ -38,7 +38,7 @@ def upgrade(database: Database) -> tuple[str | None, str]:
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        return before, newest_revision()
+        return before, NEWEST_REVISION
 
     return database.run_blocking(work)
 
@@ -48,28 +48,6 @@ def _take_all_time_and_nobody_else(connection: Connection) -> None:
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:first, :second)"), {"first": 0x7768, "second": 0x6D69})
-
-
-def require_current(database: Database) -> None:
-    """Refuses to go on with a database of another revision.
-
-    Raises:
-        StartupError: the database is empty, older, or newer than this code.
-    """
-    present = database.read_blocking(lambda connection: MigrationContext.configure(connection).get_current_revision())
-    if present != newest_revision():
-        raise StartupError(
-            f"The database has revision {present or 'none'}, and this version of wharfinger needs {newest_revision()}. "
-            "Run 'wharfinger db upgrade', or install the version that the database belongs to.",
-            reason=Reason.DATABASE_OUTDATED,
-        )
-
-
-def newest_revision() -> str:
-    """The revision that this version of the code needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None  # The package always holds at least one migration.
-    return head
 
 
 def _known_revisions() -> set[str]:

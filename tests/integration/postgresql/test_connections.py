@@ -20,6 +20,7 @@ from wharfinger_daemon.errors import InvalidRequestError, Reason, StartupError, 
 from wharfinger_daemon.storage import migrate, schema
 from wharfinger_daemon.storage.audit_reading import read_audit
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.revision import NEWEST_REVISION, require_current
 from wharfinger_daemon.storage.schema import targets
 
 
@@ -39,7 +40,7 @@ def test_all_migrations_together_are_the_schema(empty: Database) -> None:
 
 def test_an_empty_database_is_refused_with_the_command_that_helps(empty: Database) -> None:
     with pytest.raises(StartupError, match="wharfinger db upgrade"):
-        migrate.require_current(empty)
+        require_current(empty)
 
 
 def test_two_upgrades_at_once_run_one_after_another(empty: Database) -> None:
@@ -54,8 +55,7 @@ def test_two_upgrades_at_once_run_one_after_another(empty: Database) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    newest = migrate.newest_revision()
-    assert Counter({(None, newest): 1, (newest, newest): 2}) == Counter(outcomes)
+    assert Counter({(None, NEWEST_REVISION): 1, (NEWEST_REVISION, NEWEST_REVISION): 2}) == Counter(outcomes)
 
 
 def test_commits_are_on_the_disk_whatever_the_server_says(postgresql: PostgresqlCluster) -> None:

@@ -24,9 +24,9 @@ from wharfinger_daemon.signing.ledger import Epoch
 from wharfinger_daemon.signing.model import ClaimedVersions
 from wharfinger_daemon.signing.recovery import Progress, Seen, VerifiedPublication, verify_publication
 from wharfinger_daemon.signing.trust import TrustedRepository, load_trusted_repository
-from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.ledger import read_floors
+from wharfinger_daemon.storage.revision import require_current
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def opened_ledger(config_path: Path | None, name: str) -> Iterator[OpenedLedger]
             reason=Reason.UNKNOWN_REPOSITORY,
         )
     with closing(Database.of(settings.database)) as database:
-        migrate.require_current(database)
+        require_current(database)
         yield OpenedLedger(settings, known[name], database)
 
 

@@ -17,10 +17,10 @@ from wharfinger_daemon.config import MetadataSettings, Settings
 from wharfinger_daemon.metadata.observer import SilentObserver
 from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.metadata.retention import Retention
-from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.publication_history import SqlPublicationHistory
 from wharfinger_daemon.storage.publications import SqlPublications
+from wharfinger_daemon.storage.revision import require_current
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def opened_repository(config_path: Path | None) -> Iterator[OpenedRepository]:
     settings, published = publishing_settings(config_path)
     configured = settings.repository(published.repository)
     with closing(Database.of(settings.database)) as database:
-        migrate.require_current(database)
+        require_current(database)
         store = open_store(configured)
         history = SqlPublicationHistory(database, configured.root_sha256)
         retention = Retention(store, history, SystemClock(), retention_settings(published), SilentObserver())

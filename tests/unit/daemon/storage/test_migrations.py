@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.storage import migrate, schema
 from wharfinger_daemon.storage.database import Database
+from wharfinger_daemon.storage.revision import NEWEST_REVISION, require_current
 
 
 @pytest.fixture
@@ -33,16 +34,22 @@ def test_all_migrations_together_are_the_schema(database: Database) -> None:
     assert [] == differences
 
 
+def test_the_newest_migration_is_the_revision_that_is_needed(database: Database) -> None:
+    migrate.upgrade(database)
+    assert NEWEST_REVISION == database.read_blocking(
+        lambda connection: MigrationContext.configure(connection).get_current_revision()
+    )
+
+
 def test_an_upgrade_of_what_is_current_changes_nothing(database: Database) -> None:
-    newest = migrate.newest_revision()
-    assert (None, newest) == migrate.upgrade(database)
-    assert (newest, newest) == migrate.upgrade(database)
-    migrate.require_current(database)
+    assert (None, NEWEST_REVISION) == migrate.upgrade(database)
+    assert (NEWEST_REVISION, NEWEST_REVISION) == migrate.upgrade(database)
+    require_current(database)
 
 
 def test_an_empty_database_is_refused_with_the_command_that_helps(database: Database) -> None:
     with pytest.raises(StartupError, match="wharfinger db upgrade") as caught:
-        migrate.require_current(database)
+        require_current(database)
     assert Reason.DATABASE_OUTDATED == caught.value.reason
 
 
@@ -52,7 +59,7 @@ def test_a_database_of_a_newer_version_is_refused(database: Database) -> None:
         lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     )
     with pytest.raises(StartupError, match="9999"):
-        migrate.require_current(database)
+        require_current(database)
 
 
 def test_database_of_an_unknown_revision_is_left_alone(database: Database) -> None:
