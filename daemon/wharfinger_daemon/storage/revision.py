@@ -5,7 +5,7 @@ Alembic is not asked: every start of a command would wait for its import.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import Connection, Select, column, inspect, select, table
 
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.storage.database import Database
@@ -33,6 +33,5 @@ def present_revision(connection: Connection) -> str | None:
     """The revision of a database; None for an empty one."""
     if not inspect(connection).has_table(_TABLE):
         return None
-    query = select(column("version_num")).select_from(table(_TABLE))
-    revision: str | None = connection.execute(query).scalar_one_or_none()
-    return revision
+    query: Select[tuple[str]] = select(column("version_num")).select_from(table(_TABLE))
+    return connection.scalars(query).one_or_none()
