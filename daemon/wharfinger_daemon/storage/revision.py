@@ -33,5 +33,5 @@ def present_revision(connection: Connection) -> str | None:
     """The revision of a database; None for an empty one."""
     if not inspect(connection).has_table(_TABLE):
         return None
-    query: Select[tuple[str]] = select(column("version_num")).select_from(table(_TABLE))
+    query: Select[str] = select(column("version_num")).select_from(table(_TABLE))
     return connection.scalars(query).one_or_none()
