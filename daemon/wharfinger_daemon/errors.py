@@ -76,6 +76,7 @@ class Reason(_UpperSnake):
     LEDGER_MISSING = auto()
     LEDGER_BEHIND = auto()
     FENCED = auto()
+    STANDING_BY = auto()
     SIGNING_SUSPENDED = auto()
     RATE_LIMITED = auto()
 

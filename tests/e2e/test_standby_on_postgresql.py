@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,11 +92,57 @@ def test_signer_that_was_paused_too_long_ends_and_the_other_signs(leader: Daemon
     assert 0 == other.stop()
 
 
+def serves(daemon: DaemonProcess) -> bool:
+    return "serves while standing by" in {event["event"] for event in daemon.log_events()}
+
+
+def test_standby_serves_what_the_other_publishes_and_hands_changes_on(
+    leader: DaemonProcess, other: DaemonProcess, tmp_path: Path
+) -> None:
+    leader.start()
+    other.start(wait=False)
+    poll(lambda: serves(other), "the other one serves")
+    path = "packages/by-way-of-the-standby.whl"
+    with other.client(retry=RetryPolicy(max_attempts=1)) as client:
+        published = client.publish_targets(REPOSITORY, add=[target(path)])
+        shown = client.get_metadata(REPOSITORY, "timestamp")
+        assert published.timestamp_version <= shown.version
+        watched = next(iter(client.watch_publications(REPOSITORY, after=published.timestamp_version - 1)))
+        assert published.timestamp_version == watched.timestamp_version
+        with pytest.raises(UnavailableError) as caught:
+            list(client.list_signing_keys(REPOSITORY))
+        assert "STANDING_BY" == caught.value.reason
+    for daemon in (leader, other):
+        updater = daemon.updater(tmp_path / str(daemon.ports["http"]))
+        updater.refresh()
+        assert updater.get_targetinfo(path) is not None
+    assert 0 == other.stop()
+    assert 0 == leader.stop()
+
+
+def test_change_that_a_standby_took_while_nobody_published_is_published_by_the_next(
+    leader: DaemonProcess, other: DaemonProcess
+) -> None:
+    leader.start()
+    other.start(wait=False)
+    poll(lambda: serves(other), "the other one serves")
+    assert leader.process is not None
+    # Paused, it still has the place: nobody publishes, and the change waits in the queue.
+    leader.process.send_signal(signal.SIGSTOP)
+    path = "packages/waits-in-the-queue.whl"
+    with other.client() as client:
+        asked = threading.Thread(target=client.publish_targets, args=(REPOSITORY,), kwargs={"add": [target(path)]})
+        asked.start()
+        leader.kill()
+        other.wait_ready()
+        asked.join()
+    assert path in targets_of(leader.home / "metadata")
+    assert 0 == other.stop()
+
+
 def test_standby_that_is_told_to_stop_does(leader: DaemonProcess, other: DaemonProcess) -> None:
     leader.start()
     other.start(wait=False)
-    poll(lambda: stands_by(other), "the other one stands by")
-    with other.client(retry=RetryPolicy(max_attempts=1)) as client, pytest.raises(UnavailableError):
-        client.get_metadata(REPOSITORY, "timestamp")
+    poll(lambda: serves(other), "the other one serves")
     assert 0 == other.stop()
     assert 0 == leader.stop()

@@ -15,6 +15,7 @@ from wharfinger.scan.v1 import scan_pb2_grpc
 from wharfinger.signing.v1 import signing_pb2_grpc
 from wharfinger_daemon.bootstrap.audit import AuditJob, audit_service, open_audit
 from wharfinger_daemon.bootstrap.caches import Caches, open_caches
+from wharfinger_daemon.bootstrap.following import METADATA, Following, open_queue
 from wharfinger_daemon.bootstrap.keys import key_admin_service, key_service, open_keys
 from wharfinger_daemon.bootstrap.metadata import MetadataJob, import_authorities, open_imports, open_metadata
 from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
@@ -37,7 +38,6 @@ from wharfinger_daemon.storage.revision import require_current
 from wharfinger_daemon.telemetry import Metrics
 
 SIGNING = "wharfinger.signing.v1.SigningService"
-METADATA = "wharfinger.metadata.v1.MetadataService"
 SCAN = "wharfinger.scan.v1.ScanService"
 
 
@@ -115,7 +115,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     offered = _Offered()
     metadata, caches, fenced = None, Caches(), asyncio.Event()
     if Job.SIGN in settings.jobs:
-        signing = await open_signing(settings, database, clock, metrics, stack)
+        signing = await open_signing(settings, database, clock, metrics, stack, Following(settings, database, metrics))
         fenced = signing.fenced
         _offer_signing(offered, signing, metrics, clock)
         audit = await open_audit(settings, database, signing, clock, metrics, stack)
@@ -128,6 +128,9 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
             caches = await open_caches(settings.caches, metrics, stack)
             observer = Announcing(MetricsObserver(metrics), caches.invalidations)
             metadata = await open_metadata(settings, database, signing, clock, observer, stack, authority)
+            if settings.database.standby:
+                configured = settings.repository(metadata.repository)
+                open_queue(configured, database, signing.journal, metadata, clock, stack)
             _offer_metadata(offered, metadata)
         imports = open_imports(authorities, signing.journal, metadata, clock)
         reading = key_service(administration)
@@ -140,7 +143,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     servers = await open_grpc(settings, offered.services, offered.administrative, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
     health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
-    await open_http(settings, metadata, health, metrics, stack)
+    await open_http(settings, None if metadata is None else metadata.reader, health, metrics, stack)
     await health.probe_all()
     scans = None if scanning is None else scanning.service
     return Daemon(servers, health, scans, None if metadata is None else metadata.feed, fenced)

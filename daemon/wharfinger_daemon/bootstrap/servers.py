@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import grpc.aio
 
-from wharfinger_daemon.bootstrap.metadata import MetadataJob
 from wharfinger_daemon.config import RateSettings, Settings
 from wharfinger_daemon.health import HealthWatch
 from wharfinger_daemon.http.administration import build_administration_app
 from wharfinger_daemon.http.metadata_files import ServingLimits
 from wharfinger_daemon.http.public import build_public_app
 from wharfinger_daemon.http.server import HttpServer
+from wharfinger_daemon.metadata.reading import MetadataReader
 from wharfinger_daemon.rpc.callers import CallerDirectory, Grants
 from wharfinger_daemon.rpc.passage import Checkpoint, Limits
 from wharfinger_daemon.rpc.room import Room
@@ -76,7 +76,7 @@ async def open_grpc(
 
 
 async def open_http(
-    settings: Settings, metadata: MetadataJob | None, health: HealthWatch, metrics: Metrics, stack: AsyncExitStack
+    settings: Settings, reader: MetadataReader | None, health: HealthWatch, metrics: Metrics, stack: AsyncExitStack
 ) -> None:
     """Starts both HTTP servers.
 
@@ -84,7 +84,7 @@ async def open_http(
         StartupError: an address is taken.
     """
     public = build_public_app(
-        None if metadata is None else metadata.reader,
+        reader,
         health.readiness,
         limits=ServingLimits(
             settings.http.timestamp_max_age_seconds,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -60,15 +61,23 @@ class SigningJob:
 
 
 async def open_signing(
-    settings: Settings, database: Database, clock: Clock, metrics: Metrics, stack: AsyncExitStack
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+    following: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> SigningJob:
     """Starts the HSM workers, verifies the repositories, and compares keys and ledger with what is published.
+
+    Args:
+        following: what to do while another signs, where this process may stand by.
 
     Raises:
         StartupError: something does not fit; nothing was signed.
     """
     assert settings.hsm is not None  # The configuration demands it of a process that signs.
-    fenced = await take_place(database, stack, standby=settings.database.standby)
+    fenced = await take_place(database, stack, following if settings.database.standby else None)
     supervisor = await stack.enter_async_context(open_token(settings.hsm, settings.state_directory))
     keys = HsmKeys(supervisor, settings.hsm.call_timeout_seconds)
     stores = {one.name: open_store(one) for one in settings.repositories}
@@ -98,11 +107,14 @@ async def open_signing(
     return SigningJob(service, standing, journal, suspensions, keys, supervisor, canary, fenced)
 
 
-async def take_place(database: Database, stack: AsyncExitStack, *, standby: bool) -> asyncio.Event:
+async def take_place(
+    database: Database, stack: AsyncExitStack, following: Callable[[], AbstractAsyncContextManager[None]] | None
+) -> asyncio.Event:
     """Becomes the sole signer.
 
     Args:
-        standby: whether to wait for the place, if another has it. The database may be away meanwhile.
+        following: what to do while another has the place, if this process is to wait for it. The database may be away
+            meanwhile.
 
     Returns:
         What is set when another has taken the place.
@@ -112,17 +124,19 @@ async def take_place(database: Database, stack: AsyncExitStack, *, standby: bool
     """
     loop, fenced = asyncio.get_running_loop(), asyncio.Event()
     waits = False
-    while True:
-        try:
-            stack.enter_context(sole_signer(database, lambda: _tell(loop, fenced)))
-            break
-        except (StartupError, UnavailableError) as error:
-            if not standby:
-                raise
-            if not waits:
-                log.info("standing by", message=error.message)
-            waits = True
-        await asyncio.sleep(_STANDBY_SECONDS)
+    async with AsyncExitStack() as meanwhile:
+        while True:
+            try:
+                stack.enter_context(sole_signer(database, lambda: _tell(loop, fenced)))
+                break
+            except (StartupError, UnavailableError) as error:
+                if following is None:
+                    raise
+                if not waits:
+                    log.info("standing by", message=error.message)
+                    await meanwhile.enter_async_context(following())
+                waits = True
+            await asyncio.sleep(_STANDBY_SECONDS)
     if waits:
         log.info("took the place of the signer")
         require_current(database)

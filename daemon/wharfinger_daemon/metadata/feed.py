@@ -75,12 +75,18 @@ class PublicationFeed:
 
     def published(self, publication: Publication) -> None:
         """Clients can see a publication. Returns at once."""
-        self._wake()
+        self.wake()
+
+    def wake(self) -> None:
+        """The records may have news. Returns at once."""
+        # Each event happens once, so that nobody can miss the one that it saw before it looked.
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def close(self) -> None:
         """Tells all subscribers that the end has come."""
         self._closed = True
-        self._wake()
+        self.wake()
 
     async def subscribe(self, after: int | None = None) -> AsyncGenerator[ShownPublication, None]:
         """Publications without end. Close it when it is not wanted any more.
@@ -148,8 +154,3 @@ class PublicationFeed:
                 if len(read) < _READ_AT_ONCE:
                     self._complete_as_of = news
             return read
-
-    def _wake(self) -> None:
-        # Each event happens once, so that nobody can miss the one that it saw before it looked.
-        news, self._news = self._news, asyncio.Event()
-        news.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from wharfinger_daemon.errors import InvalidRequestError, OverloadedError, Reason
 from wharfinger_daemon.metadata.planning import Change
@@ -23,6 +24,16 @@ class PublicationResult:
     timestamp_version: int
     snapshot_version: int
     bin_versions: Mapping[str, int]
+
+
+class TargetPublisher(Protocol):
+    """Brings changes of targets before clients: the publisher, or whoever hands them on to it."""
+
+    async def publish(
+        self, add: Sequence[Target], remove: Sequence[str], *, timeout_seconds: float
+    ) -> PublicationResult:
+        """Adds, replaces and removes targets; returns when clients can see the change. Repeats safely."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from wharfinger.metadata.v1 import metadata_pb2 as wire
 from wharfinger.metadata.v1 import metadata_pb2_grpc
 from wharfinger_daemon.errors import NotFoundError, Reason
 from wharfinger_daemon.metadata.feed import PublicationFeed, ShownPublication
-from wharfinger_daemon.metadata.publisher import Publisher
 from wharfinger_daemon.metadata.reading import MetadataReader
 from wharfinger_daemon.metadata.targets import Target
+from wharfinger_daemon.metadata.waiting import TargetPublisher
 from wharfinger_daemon.rpc.callers import require_repository
 from wharfinger_daemon.rpc.passage import current_call
 
@@ -22,7 +22,9 @@ from wharfinger_daemon.rpc.passage import current_call
 class MetadataServicer(metadata_pb2_grpc.MetadataServiceServicer):
     """Translates for the metadata domain. ``repository`` is the one that this daemon publishes."""
 
-    def __init__(self, repository: str, publisher: Publisher, reader: MetadataReader, feed: PublicationFeed) -> None:
+    def __init__(
+        self, repository: str, publisher: TargetPublisher, reader: MetadataReader, feed: PublicationFeed
+    ) -> None:
         self._repository = repository
         self._publisher = publisher
         self._reader = reader

@@ -219,6 +219,18 @@ publication_bins = Table(
     Column("version", BigInteger, nullable=False),
 )
 
+# Changes that a daemon took that does not publish, in the order in which they came, with what came of them.
+queued_changes = Table(
+    "queued_changes",
+    metadata,
+    Column("number", Serial, primary_key=True),
+    Column("repository", String(64), nullable=False),
+    Column("change", Text, nullable=False),
+    Column("outcome", Text),
+    Column("settled_at", UtcDateTime),
+    Index(None, "repository", "settled_at"),
+)
+
 # ---- Scanning: results survive what they speak of --------------------------------------------------------------------
 scans = Table(
     "scans",
