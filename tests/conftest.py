@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.databases import KINDS, new_database_url
@@ -14,10 +15,16 @@ from tests.support.postgresql_cluster import PostgresqlCluster, running_cluster
 _OF_ONE_TOKEN = ("contract/hsm", "contract/hsm_modules", "integration/hsm", "unit/hsm")
 
 
+# How long an example takes says something of the machine, and nothing of the code.
+hypothesis.settings.register_profile("without deadlines", deadline=None)
+hypothesis.settings.load_profile("without deadlines")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group: also where pytest-xdist is switched off")
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest-xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file is run by one worker: what its module's fixtures start, they start once."""
     here = Path(__file__).parent
