@@ -31,7 +31,7 @@ demo: .venv/.run ## Scan, publish and verify a dozen real wheels, and see a tamp
 test: .venv/.dev ## Set everything up, then run every test
 	@deploy/debian-packages test
 	@deploy/check-warehouse-pins "$(PYTHON)"
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: .venv/.dev ## Run the tests that take longer than CI allows

@@ -37,6 +37,7 @@ from wharfinger_daemon.telemetry import Metrics
 
 # Of one batch of bins, or the snapshot, or the timestamp. Whatever takes longer is tried again.
 _SIGNING_SECONDS = 30.0
+_STORE_PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ async def open_metadata(
         lifetimes=lifetimes(settings.metadata),
         observer=Announcing(observer, (feed,)),
     )
-    checks = PublisherSettings(renewal_check_seconds=settings.metadata.renewal_check_seconds)
+    checks = PublisherSettings(
+        renewal_check_seconds=settings.metadata.renewal_check_seconds,
+        # Whoever had the place of the signer before this process ends within seconds, or is paused.
+        store_patience_seconds=_STORE_PATIENCE_SECONDS if settings.database.standby else 0,
+    )
     retention = Retention(
         store,
         history,

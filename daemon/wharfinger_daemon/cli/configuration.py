@@ -77,8 +77,10 @@ def _files(settings: Settings) -> list[tuple[str, Path]]:
     ]
     if settings.hsm is not None:
         files += settings.hsm.files()
-    files += [
-        (f"repositories '{repository.name}' metadata_directory", repository.metadata_directory)
-        for repository in settings.repositories
-    ]
+    for repository in settings.repositories:
+        if repository.metadata_directory is not None:
+            files.append((f"repositories '{repository.name}' metadata_directory", repository.metadata_directory))
+        if repository.bucket is not None:
+            named = repository.bucket.files()
+            files += [(f"repositories '{repository.name}' bucket.{key}", file) for key, file in named]
     return files + [("scan.artifact_roots", root) for root in settings.scan.artifact_roots]

@@ -5,17 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
+from wharfinger_daemon.config.bucket import BucketSettings
 from wharfinger_daemon.config.section import Name, Positive, Seconds, Section, Sha256
 
 
 class RepositorySettings(Section):
-    """A repository whose metadata may be signed. ``root_sha256`` pins its trusted root 1 and is its identity."""
+    """A repository whose metadata may be signed. ``root_sha256`` pins its trusted root 1 and is its identity.
+
+    Its metadata is in a directory, or in a bucket.
+    """
 
     name: Name
     root_sha256: Sha256
-    metadata_directory: Path
+    metadata_directory: Path | None = None
+    bucket: BucketSettings | None = None
+
+    @model_validator(mode="after")
+    def _one_store(self) -> RepositorySettings:
+        if (self.metadata_directory is None) == (self.bucket is None):
+            raise ValueError("needs metadata_directory, or [repositories.bucket], and not both")
+        return self
 
 
 RolePattern = Annotated[str, StringConstraints(min_length=1, max_length=255)]

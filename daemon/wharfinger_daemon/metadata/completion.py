@@ -153,18 +153,20 @@ class Completion:
     async def _show(self, document: UnsignedDocument, before_showing: BeforeShowing) -> None:
         [signature] = await self.signer.sign([document])
         content = file_bytes(document, [signature])
-        await self._require_newer(document.state.version, content)
+        present = await self._newer_than(document.state.version, content)
         await before_showing()
-        await self.store.replace_timestamp(content)
+        await self.store.replace_timestamp(content, replacing=present)
 
-    async def _require_newer(self, version: int, content: bytes) -> None:
+    async def _newer_than(self, version: int, content: bytes) -> bytes | None:
+        """The timestamp that is shown, which is older, or the same already."""
         # TUF specification 5.4.3: clients refuse a lower timestamp, and they would notice two of the same version.
         present = await self.store.read(TIMESTAMP, 0)
         if present is None or present == content:
-            return
+            return present
         shown = parse_timestamp(present).version
         if shown >= version:
             raise corrupt("timestamp.json", f"it is version {shown}, and version {version} was to be published next")
+        return present
 
 
 def _require_agreement(publication: Publication, states: Mapping[str, RoleState]) -> None:

@@ -8,6 +8,7 @@ from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
 from wharfinger_daemon.metadata.ports import (
     VersionedFile,
     another_content,
+    another_timestamp,
     file_name,
     removable_file_name,
     versioned_file,
@@ -42,8 +43,10 @@ class MemoryStore:
             if self.files.setdefault(name, file.content) != file.content:
                 raise another_content(name)
 
-    async def replace_timestamp(self, content: bytes) -> None:
+    async def replace_timestamp(self, content: bytes, *, replacing: bytes | None) -> None:
         self._require_available()
+        if self.files.get(file_name("timestamp", 0)) not in (replacing, content):
+            raise another_timestamp()
         self.files[file_name("timestamp", 0)] = content
 
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -77,6 +77,15 @@ def another_content(name: str) -> CorruptStateError:
     )
 
 
+def another_timestamp() -> CorruptStateError:
+    """The error for a timestamp that is not the one that was to be replaced."""
+    return CorruptStateError(
+        "The published timestamp is not the one that this publisher had seen: another one published meanwhile. It was "
+        "left as it is. Stop one of them.",
+        reason=Reason.FENCED,
+    )
+
+
 class MetadataFiles(Protocol):
     """Where files of one repository can be read."""
 
@@ -109,8 +118,15 @@ class MetadataStore(MetadataFiles, Protocol):
         """
         ...
 
-    async def replace_timestamp(self, content: bytes) -> None:
-        """Replaces ``timestamp.json`` in one step, durably."""
+    async def replace_timestamp(self, content: bytes, *, replacing: bytes | None) -> None:
+        """Replaces ``timestamp.json`` in one step, durably. Repeats safely.
+
+        Args:
+            replacing: what it must be now; None if there must be none.
+
+        Raises:
+            CorruptStateError: FENCED; it is something else: another publisher went on. It is left alone.
+        """
         ...
 
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:

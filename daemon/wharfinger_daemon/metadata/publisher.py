@@ -13,12 +13,13 @@ Rules of the whole module:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
-from wharfinger_daemon.errors import DeadlineError, Reason, RefusedError, WharfingerError
+from wharfinger_daemon.errors import DeadlineError, Reason, RefusedError, StartupError, WharfingerError
 from wharfinger_daemon.metadata.failures import draining, publication_failed
 from wharfinger_daemon.metadata.group_commit import publish_together
 from wharfinger_daemon.metadata.intake import Intake, OfflineAuthority, bring_to_clients, staged_intake
@@ -35,6 +36,9 @@ from wharfinger_daemon.metadata.waiting_intakes import Decide, WaitingIntake, Wa
 log = structlog.get_logger()
 
 __all__ = ["Publisher", "PublisherSettings"]
+
+
+_LOCKED_AGAIN_SECONDS = 0.5
 
 
 class Publisher:
@@ -78,7 +82,7 @@ class Publisher:
             WharfingerError: records, store or signer fail. Nothing runs, and the store is not locked.
         """
         store = self._repository.store
-        await store.lock()
+        await self._lock()
         try:
             await self._repository.require_agreement()
             await self._catch_up()
@@ -88,6 +92,16 @@ class Publisher:
             raise
         self._check.set(0)
         self._task = asyncio.create_task(self._run(), name="publisher")
+
+    async def _lock(self) -> None:
+        deadline = time.monotonic() + self._settings.store_patience_seconds
+        while True:
+            try:
+                return await self._repository.store.lock()
+            except StartupError:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(_LOCKED_AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Finishes the publication that runs, refuses what waits and what comes, and unlocks the store."""

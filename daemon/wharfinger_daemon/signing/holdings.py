@@ -38,7 +38,7 @@ def require_keys_held(repository: TrustedRepository, held: frozenset[bytes]) -> 
     raise StartupError(
         f"The token holds no key that may sign {patterns} of repository '{repository.name}'. Its verified metadata "
         f"authorises {keyids}. Configure the token that has one of them in [hsm], or the root_sha256 and "
-        "metadata_directory of the repository that this token belongs to.",
+        "metadata_directory or bucket of the repository that this token belongs to.",
         reason=Reason.KEY_MISMATCH,
         repository=repository.name,
         keyids=keyids,

@@ -224,7 +224,7 @@ class _Loading:
     def invalid(self, file: str, why: str) -> StartupError:
         return StartupError(
             f"The metadata of repository '{self._name}' is not valid: {file}: {why}. Compare the configuration's "
-            "root_sha256 and metadata_directory with the repository, and restore the file from a good copy.",
+            "root_sha256 and metadata_directory or bucket with the repository, and restore the file from a good copy.",
             reason=Reason.REPOSITORY_INVALID,
             repository=self._name,
             file=file,

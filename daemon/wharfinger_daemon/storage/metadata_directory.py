@@ -25,6 +25,7 @@ from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
 from wharfinger_daemon.metadata.ports import (
     VersionedFile,
     another_content,
+    another_timestamp,
     file_name,
     removable_file_name,
     versioned_file,
@@ -59,8 +60,8 @@ class MetadataDirectory:
     async def add(self, files: Sequence[VersionedFile]) -> None:
         await self._in_directory(lambda directory: _add(directory, files))
 
-    async def replace_timestamp(self, content: bytes) -> None:
-        await self._in_directory(lambda directory: _replace(directory, file_name("timestamp", 0), content))
+    async def replace_timestamp(self, content: bytes, *, replacing: bytes | None) -> None:
+        await self._in_directory(lambda directory: _replace_timestamp(directory, content, replacing))
 
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         return await self._in_directory(lambda directory: [file for file in files if not _holds(directory, file)])
@@ -176,6 +177,14 @@ def _add_one(directory: int, file: VersionedFile) -> None:
         except FileExistsError as error:
             if _read(directory, name) != file.content:
                 raise another_content(name) from error
+
+
+def _replace_timestamp(directory: int, content: bytes, replacing: bytes | None) -> None:
+    # Between the look and the step nobody else writes: the directory is locked.
+    name = file_name("timestamp", 0)
+    if _read(directory, name) not in (replacing, content):
+        raise another_timestamp()
+    _replace(directory, name, content)
 
 
 def _replace(directory: int, name: str, content: bytes) -> None:

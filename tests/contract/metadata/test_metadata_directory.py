@@ -20,7 +20,7 @@ from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
 async def test_files_have_the_names_that_clients_ask_for(tmp_path: Path) -> None:
     store = MetadataDirectory(tmp_path)
     await store.add([VersionedFile("bins-0", 12, b"bin")])
-    await store.replace_timestamp(b"timestamp")
+    await store.replace_timestamp(b"timestamp", replacing=None)
     assert {"12.bins-0.json": b"bin", "timestamp.json": b"timestamp"} == {
         file.name: file.read_bytes() for file in tmp_path.iterdir()
     }
@@ -79,7 +79,7 @@ async def test_links_are_not_followed(tmp_path: Path) -> None:
 
 async def test_a_missing_directory_is_unavailable(tmp_path: Path) -> None:
     store = MetadataDirectory(tmp_path / "missing")
-    for call in (store.read("root", 1), store.add([]), store.replace_timestamp(b""), store.lock()):
+    for call in (store.read("root", 1), store.add([]), store.replace_timestamp(b"", replacing=None), store.lock()):
         with pytest.raises(UnavailableError) as refused:
             await call
         assert Reason.STORE_UNAVAILABLE == refused.value.reason

@@ -39,9 +39,22 @@ async def test_a_version_never_gets_another_content(store: MetadataStore) -> Non
 
 
 async def test_the_timestamp_is_replaced(store: MetadataStore) -> None:
+    before = None
     for content in (b"first", b"second"):
-        await store.replace_timestamp(content)
-        assert content == await store.read("timestamp", 0)
+        for _ in range(2):  # The second time as after an answer that was lost.
+            await store.replace_timestamp(content, replacing=before)
+            assert content == await store.read("timestamp", 0)
+        before = content
+
+
+@pytest.mark.parametrize("seen", [None, b"first", b""])
+async def test_timestamp_of_another_publisher_is_not_replaced(store: MetadataStore, seen: bytes | None) -> None:
+    await store.replace_timestamp(b"first", replacing=None)
+    await store.replace_timestamp(b"of another", replacing=b"first")
+    with pytest.raises(CorruptStateError) as refused:
+        await store.replace_timestamp(b"second", replacing=seen)
+    assert Reason.FENCED == refused.value.reason
+    assert b"of another" == await store.read("timestamp", 0)
 
 
 @pytest.mark.parametrize("role", ["../secret", "a/b", "", "a\x00", "a" * 65])
@@ -83,7 +96,7 @@ async def test_a_staged_note_is_kept_replaced_and_thrown_away(store: MetadataSto
 async def test_versioned_files_are_listed_and_nothing_else(store: MetadataStore) -> None:
     assert [] == list(await store.listed())
     await store.add([VersionedFile("bins-0", 12, b"a"), VersionedFile("root", 1, b"b"), VersionedFile("bins", 3, b"")])
-    await store.replace_timestamp(b"timestamp")
+    await store.replace_timestamp(b"timestamp", replacing=None)
     await store.stage(b"note")
     assert [("bins", 3), ("bins-0", 12), ("root", 1)] == sorted(await store.listed())
 
@@ -100,7 +113,7 @@ async def test_removed_files_are_gone_and_removing_them_again_is_no_error(store:
 @pytest.mark.parametrize("file", [("root", 1), ("timestamp", 0), ("bins-0", 0), ("../secret", 1), ("bins-0", -1)])
 async def test_roots_and_what_has_no_version_are_never_removed(store: MetadataStore, file: tuple[str, int]) -> None:
     await store.add([VersionedFile("bins-0", 1, b"content"), VersionedFile("root", 1, b"root")])
-    await store.replace_timestamp(b"timestamp")
+    await store.replace_timestamp(b"timestamp", replacing=None)
     with pytest.raises(InvalidRequestError) as refused:
         await store.remove([("bins-0", 1), file])
     assert Reason.MALFORMED_REQUEST == refused.value.reason
