@@ -13,13 +13,12 @@ Rules of the whole module:
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
-from wharfinger_daemon.errors import DeadlineError, Reason, RefusedError, StartupError, WharfingerError
+from wharfinger_daemon.errors import DeadlineError, Reason, RefusedError, WharfingerError
 from wharfinger_daemon.metadata.failures import draining, publication_failed
 from wharfinger_daemon.metadata.group_commit import publish_together
 from wharfinger_daemon.metadata.intake import Intake, OfflineAuthority, bring_to_clients, staged_intake
@@ -29,16 +28,13 @@ from wharfinger_daemon.metadata.publisher_settings import PublisherSettings
 from wharfinger_daemon.metadata.repository import Repository
 from wharfinger_daemon.metadata.retention import Sweeper
 from wharfinger_daemon.metadata.targets import Target
-from wharfinger_daemon.metadata.timing import Timer, until
+from wharfinger_daemon.metadata.timing import Timer, lock_within, until
 from wharfinger_daemon.metadata.waiting import PublicationResult, WaitingChange, WaitingChanges, request
 from wharfinger_daemon.metadata.waiting_intakes import Decide, WaitingIntake, WaitingIntakes
 
 log = structlog.get_logger()
 
 __all__ = ["Publisher", "PublisherSettings"]
-
-
-_LOCKED_AGAIN_SECONDS = 0.5
 
 
 class Publisher:
@@ -82,7 +78,7 @@ class Publisher:
             WharfingerError: records, store or signer fail. Nothing runs, and the store is not locked.
         """
         store = self._repository.store
-        await self._lock()
+        await lock_within(store, self._settings.store_patience_seconds)
         try:
             await self._repository.require_agreement()
             await self._catch_up()
@@ -92,16 +88,6 @@ class Publisher:
             raise
         self._check.set(0)
         self._task = asyncio.create_task(self._run(), name="publisher")
-
-    async def _lock(self) -> None:
-        deadline = time.monotonic() + self._settings.store_patience_seconds
-        while True:
-            try:
-                return await self._repository.store.lock()
-            except StartupError:
-                if time.monotonic() >= deadline:
-                    raise
-            await asyncio.sleep(_LOCKED_AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Finishes the publication that runs, refuses what waits and what comes, and unlocks the store."""

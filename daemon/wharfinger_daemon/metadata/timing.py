@@ -5,6 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from wharfinger_daemon.errors import StartupError
+from wharfinger_daemon.metadata.ports import MetadataStore
+
+_LOCKED_AGAIN_SECONDS = 0.5
+
 
 class Timer:
     """Says how long it is until something is due. It goes by the event loop's time, which does not jump."""
@@ -27,3 +32,21 @@ async def until(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+async def lock_within(store: MetadataStore, seconds: float) -> None:
+    """Locks a store; tries for so long while another publisher holds it.
+
+    Raises:
+        StartupError: PUBLISHER_RUNNING; it still does.
+        UnavailableError: the store does not answer.
+    """
+    patience = Timer()
+    patience.set(seconds)
+    while True:
+        try:
+            return await store.lock()
+        except StartupError:
+            if not patience.seconds_left:
+                raise
+        await asyncio.sleep(_LOCKED_AGAIN_SECONDS)
