@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import sys
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,6 +27,7 @@ from wharfinger_daemon.metadata.ports import MetadataStore
 from wharfinger_daemon.metadata.published import published_versions, read_offline_roles
 from wharfinger_daemon.metadata.publisher import Publisher, PublisherSettings
 from wharfinger_daemon.metadata.repository import Repository
+from wharfinger_daemon.metadata.retention import Retention, RetentionSettings, Sweeper
 from wharfinger_daemon.signing.memory_keys import MemoryKeys
 from wharfinger_daemon.signing.model import SigningPolicy
 from wharfinger_daemon.signing.service import SigningService
@@ -36,6 +38,7 @@ from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
 from wharfinger_daemon.storage.ledger import SqlLedger
 from wharfinger_daemon.storage.metadata_directory import MetadataDirectory
+from wharfinger_daemon.storage.publication_history import SqlPublicationHistory
 from wharfinger_daemon.storage.publications import SqlPublications
 
 NAME = "sample"
@@ -68,7 +71,11 @@ async def publisher_of(folder: Path, database: Database) -> Publisher:
         PublicationSigner(service, NAME),
         clock,
     )
-    return Publisher(repository, PublisherSettings(), CredulousAuthority(store))
+    # It sweeps all the time, what has just gone out of use.
+    history = SqlPublicationHistory(database, "0" * 64)
+    settings = RetentionSettings(timedelta(seconds=0.2), interval_seconds=0.05, files_at_once=3)
+    sweeper = Sweeper(Retention(store, history, clock, settings, repository.observer))
+    return Publisher(repository, PublisherSettings(), CredulousAuthority(store), sweeper)
 
 
 async def main(folder: Path, what: str) -> None:

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.support.ngclient_directory import client_of
 from tests.support.repository import VersionWitness, targets_of
+from wharfinger_daemon.cli.verify_repository import verify_repository
 from wharfinger_daemon.clock import FixedClock
 from wharfinger_daemon.metadata.bins import HashBins
 from wharfinger_daemon.metadata.ceremony import create_development_repository
@@ -60,16 +62,25 @@ def publish_and_kill(folder: Path, seconds: float) -> set[str]:
     return {path for line in lines for path in line.split()}
 
 
+def verify(folder: Path) -> None:
+    """What verify-repository finds is nothing, but that development metadata was written with white space."""
+    arguments = [str(folder / "metadata"), "--root", str(folder / "metadata" / "1.root.json"), "--processes", "1"]
+    ran = CliRunner().invoke(verify_repository, [*arguments, "--headroom-hours", "0", "--json"])
+    assert 0 == ran.exit_code, ran.output
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_killed_at_random_moments_the_repository_verifies_and_keeps_what_it_promised(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
+    folder: Path, tmp_path_factory: pytest.TempPathFactory, kills: int
 ) -> None:
     chance = random.Random(20300101)
     cache = tmp_path_factory.mktemp("client")
     witness = VersionWitness(folder / "metadata")
     acknowledged: set[str] = set()
-    for _ in range(5):
+    for _ in range(kills):
         acknowledged |= publish_and_kill(folder, chance.uniform(0.0, 0.6))
         witness.look()
+        verify(folder)
         assert acknowledged <= targets_of(folder / "metadata").keys()
         client_of(folder / "metadata", cache).refresh()
     assert acknowledged, "nothing was acknowledged, so nothing was tried"
