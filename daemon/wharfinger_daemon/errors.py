@@ -131,6 +131,11 @@ class Reason(_UpperSnake):
     SANDBOX_UNAVAILABLE = auto()
     PAGE_TOKEN_INVALID = auto()
 
+    # Review pages
+    SIGN_IN_FAILED = auto()
+    SIGN_IN_UNAVAILABLE = auto()
+    ROLE_MISSING = auto()
+
     # Starting
     CONFIGURATION_INVALID = auto()
     WRONG_PIN = auto()

@@ -49,6 +49,7 @@ async def serve(settings: Settings, *, announce: Callable[[Settings], None]) -> 
             log.info("stopped before it was ready")
             return
         announce(settings)
+        daemon.show_sign_in_link()
         log.info("ready", jobs=[job.value for job in settings.jobs], **_addresses(settings))
         await _until_stopped(stop, daemon)
         log.info("draining", seconds=settings.grpc.drain_seconds)

@@ -30,6 +30,8 @@ class Act(StrEnum):
     SIGNING_RESUMED = "signing-resumed"
     LEDGER_REBUILT = "ledger-rebuilt"
     EPOCH_OPENED = "epoch-opened"
+    REVIEWER_SIGNED_IN = "reviewer-signed-in"
+    REVIEWER_SIGNED_OUT = "reviewer-signed-out"
 
 
 @dataclass(frozen=True)

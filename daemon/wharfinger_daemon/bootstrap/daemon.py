@@ -18,6 +18,7 @@ from wharfinger_daemon.bootstrap.caches import Caches, open_caches
 from wharfinger_daemon.bootstrap.following import METADATA, Following, open_queue
 from wharfinger_daemon.bootstrap.keys import key_admin_service, key_service, open_keys
 from wharfinger_daemon.bootstrap.metadata import MetadataJob, import_authorities, open_imports, open_metadata
+from wharfinger_daemon.bootstrap.review import ReviewPages, open_review
 from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
 from wharfinger_daemon.bootstrap.servers import GrpcServers, open_grpc, open_http
 from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
@@ -64,12 +65,19 @@ class Daemon:
         scans: ScanService | None,
         feed: PublicationFeed | None,
         fenced: asyncio.Event,
+        review: ReviewPages,
     ) -> None:
         self._feed = feed
         self._servers = servers
         self._health = health
         self._scans = scans
         self._fenced = fenced
+        self._review = review
+
+    def show_sign_in_link(self) -> None:
+        """Shows how to sign in to the review pages on the terminal, in a development daemon."""
+        if self._review.links is not None:
+            self._review.links.show()
 
     async def watch_health(self) -> None:
         """Probes the services until cancelled."""
@@ -113,10 +121,10 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     stack.callback(database.close)
     require_current(database)
     offered = _Offered()
-    metadata, caches, fenced = None, Caches(), asyncio.Event()
+    metadata, caches, fenced, journal = None, Caches(), asyncio.Event(), None
     if Job.SIGN in settings.jobs:
         signing = await open_signing(settings, database, clock, metrics, stack, Following(settings, database, metrics))
-        fenced = signing.fenced
+        fenced, journal = signing.fenced, signing.journal
         _offer_signing(offered, signing, metrics, clock)
         audit = await open_audit(settings, database, signing, clock, metrics, stack)
         _offer_audit(offered, audit)
@@ -143,10 +151,12 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     servers = await open_grpc(settings, offered.services, offered.administrative, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
     health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
-    await open_http(settings, None if metadata is None else metadata.reader, health, metrics, stack)
+    review = open_review(settings, journal, clock)
+    reader = None if metadata is None else metadata.reader
+    await open_http(settings, reader, health, metrics, review.routes, stack)
     await health.probe_all()
     scans = None if scanning is None else scanning.service
-    return Daemon(servers, health, scans, None if metadata is None else metadata.feed, fenced)
+    return Daemon(servers, health, scans, None if metadata is None else metadata.feed, fenced, review)
 
 
 def _offer_signing(offered: _Offered, job: SigningJob, metrics: Metrics, clock: Clock) -> None:

@@ -83,7 +83,7 @@ class Following:
 
         servers = await open_grpc(self.settings, services, [], self.metrics, stack)
         health = HealthWatch({METADATA: probe}, servers.reports, _LOOK_SECONDS, lambda: ("This daemon stands by.",))
-        await open_http(self.settings, reader, health, self.metrics, stack)
+        await open_http(self.settings, reader, health, self.metrics, [], stack)
         await health.probe_all()
         stack.push_async_callback(_leave, health, feed)
         stack.push_async_callback(_cancelled, asyncio.create_task(health.run()))

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import grpc.aio
+from starlette.routing import BaseRoute
 
 from wharfinger_daemon.config import RateSettings, Settings
 from wharfinger_daemon.health import HealthWatch
@@ -76,9 +77,17 @@ async def open_grpc(
 
 
 async def open_http(
-    settings: Settings, reader: MetadataReader | None, health: HealthWatch, metrics: Metrics, stack: AsyncExitStack
+    settings: Settings,
+    reader: MetadataReader | None,
+    health: HealthWatch,
+    metrics: Metrics,
+    review: Sequence[BaseRoute],
+    stack: AsyncExitStack,
 ) -> None:
     """Starts both HTTP servers.
+
+    Args:
+        review: the routes of the review pages, for the administrative one.
 
     Raises:
         StartupError: an address is taken.
@@ -93,7 +102,7 @@ async def open_http(
         ),
         targets_directory=settings.http.targets_directory,
     )
-    administration = build_administration_app(metrics.registry)
+    administration = build_administration_app(metrics.registry, review)
     for app, address in (
         (public, settings.http.address),
         (administration, settings.administration.http_address),

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from wharfinger_daemon.config.caches import CachesSettings
 from wharfinger_daemon.config.hsm import HsmSettings
+from wharfinger_daemon.config.review import ReviewSettings
 from wharfinger_daemon.config.section import Mebibytes, Name, Positive, Seconds, Section
 from wharfinger_daemon.config.servers import AdministrationSettings, CallerSettings, GrpcSettings, HttpSettings
 from wharfinger_daemon.config.signing import AuditSettings, KeyLineSettings, RepositorySettings, SigningSettings
@@ -122,6 +123,7 @@ class Settings(Section):
     audit: AuditSettings = AuditSettings()
     metadata: MetadataSettings | None = None
     scan: ScanSettings = ScanSettings()
+    review: ReviewSettings = ReviewSettings()
     logging: LoggingSettings = LoggingSettings()
     callers: tuple[CallerSettings, ...] = ()
 

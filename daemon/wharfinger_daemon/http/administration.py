@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 
 class _Shown:
@@ -23,14 +23,18 @@ class _Shown:
             yield metric
 
 
-def build_administration_app(registry: CollectorRegistry) -> Starlette:
-    """The application for the administrative address: ``/metrics`` in Prometheus' text format."""
+def build_administration_app(registry: CollectorRegistry, review: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application for the administrative address: ``/metrics`` in Prometheus' text format, and the review pages.
+
+    Args:
+        review: the routes of the review pages.
+    """
 
     shown = _Shown(registry)
 
     async def metrics(request: Request) -> Response:
         return Response(generate_latest(shown), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = Starlette(routes=[Route("/metrics", metrics)])
+    app = Starlette(routes=[Route("/metrics", metrics), *review])
     app.router.redirect_slashes = False
     return app
