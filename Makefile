@@ -30,12 +30,14 @@ demo: .venv/.run ## Scan, publish and verify a dozen real wheels, and see a tamp
 .PHONY: test
 test: .venv/.dev ## Set everything up, then run every test
 	@deploy/debian-packages test
+	@deploy/node-packages
 	@deploy/check-warehouse-pins "$(PYTHON)"
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: .venv/.dev ## Run the tests that take longer than CI allows
 	@deploy/debian-packages test
+	@deploy/node-packages
 	@$(BIN)/python -m pytest -m long
 
 .PHONY: lint

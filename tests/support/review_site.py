@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from wharfinger_daemon.clock import FixedClock
 from wharfinger_daemon.http.review.app import ReviewApp, ReviewParts, build_review_app
 from wharfinger_daemon.http.review.one_time_links import OneTimeLinks
+from wharfinger_daemon.http.review.openid import OpenIdSignIn
 from wharfinger_daemon.http.review.origins import Origins
 from wharfinger_daemon.http.review.people import Person, Role
 from wharfinger_daemon.http.review.sessions import SessionLimits
@@ -49,6 +50,7 @@ class Site:
     links: OneTimeLinks
     shown: list[str]
     browser: httpx2.AsyncClient
+    openid: OpenIdSignIn | None = None
 
     def sign_in(self, role: Role) -> str:
         """Signs the browser in; returns the form token of its session."""
@@ -58,14 +60,14 @@ class Site:
 
 
 @asynccontextmanager
-async def review_site(external_url: str = "") -> AsyncIterator[Site]:
+async def review_site(external_url: str = "", openid: OpenIdSignIn | None = None) -> AsyncIterator[Site]:
     """The pages, with a clock that stands still."""
     clock, log = FixedClock(datetime(2030, 1, 1, tzinfo=UTC)), NotedSignIns()
     shown: list[str] = []
     links = OneTimeLinks(f"{ORIGIN}{LINK}", clock, shown.append)
     limits = SessionLimits(idle=timedelta(hours=1), whole=timedelta(hours=8))
     origins = Origins.of(ADDRESS, external_url)
-    app = build_review_app(ReviewParts(Ways(links=links), log, origins, clock, limits))
+    app = build_review_app(ReviewParts(Ways(openid, links), log, origins, clock, limits))
     transport = httpx2.ASGITransport(Starlette(routes=list(app.routes)), raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
-        yield Site(app, clock, log, links, shown, browser)
+        yield Site(app, clock, log, links, shown, browser, openid)

@@ -165,7 +165,7 @@ class OpenIdSignIn:
 
     async def _json(self, client: Any, url: str) -> Any:
         try:
-            answer = await client.get(url, withhold_token=True)
+            answer = await client.request("GET", url, withhold_token=True)
             answer.raise_for_status()
             return answer.json()
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
