@@ -32,6 +32,8 @@ class Act(StrEnum):
     EPOCH_OPENED = "epoch-opened"
     REVIEWER_SIGNED_IN = "reviewer-signed-in"
     REVIEWER_SIGNED_OUT = "reviewer-signed-out"
+    VERDICT_REVIEWED = "verdict-reviewed"
+    VERDICT_REVIEW_UNDONE = "verdict-review-undone"
 
 
 @dataclass(frozen=True)

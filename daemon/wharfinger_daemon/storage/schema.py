@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from wharfinger_daemon.storage.column_types import Serial, UtcDateTime, ordered
@@ -25,6 +26,10 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+# Of verdicts that a person may want to see. Queries must say it in these very words for SQLite to use partial indexes.
+NOT_BENIGN = "classification <> 'benign'"
+_REVIEWED = "decision IS NOT NULL"
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -252,12 +257,17 @@ scans = Table(
     Column("seconds", Float, nullable=False),
     Column("submitted_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    # Of the review that stands; null if none does.
+    Column("decision", String(16)),
     UniqueConstraint("subject_kind", "project", "version", "filename", "sha256", "rule_set", name="uq_scans_identity"),
     Index(None, "submitted_at", "scan_id"),
     Index(None, "project", "submitted_at"),
     Index(None, "sha256"),
     Index(None, "state", "submitted_at"),
 )
+_QUEUED = (scans.c.decision, scans.c.project, scans.c.score, scans.c.finished_at)
+Index("ix_scans_alarms", *_QUEUED, sqlite_where=text(NOT_BENIGN), postgresql_where=text(NOT_BENIGN))
+Index("ix_scans_reviewed", *_QUEUED, sqlite_where=text(_REVIEWED), postgresql_where=text(_REVIEWED))
 
 findings = Table(
     "findings",
@@ -272,6 +282,21 @@ findings = Table(
     Column("excerpt", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("weight", Float, nullable=False),
+    Index(None, "scan_id"),
+)
+
+# What people decided about verdicts. No row is ever removed: one that was undone says so.
+verdict_reviews = Table(
+    "verdict_reviews",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("scan_id", ForeignKey(scans.c.scan_id), nullable=False),
+    Column("decision", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("reviewer", String(512), nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Column("undone_by", String(512), nullable=False),
+    Column("undone_at", UtcDateTime),
     Index(None, "scan_id"),
 )
 

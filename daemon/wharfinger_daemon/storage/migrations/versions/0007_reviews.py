@@ -1,0 +1,51 @@
+"""Reviews of verdicts, and indexes for the queue of those that wait."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+_ALARMS = sa.text("classification <> 'benign'")
+_REVIEWED = sa.text("decision IS NOT NULL")
+
+
+def upgrade() -> None:
+    op.add_column("scans", sa.Column("decision", sa.String(16)))
+    op.create_index(
+        "ix_scans_alarms",
+        "scans",
+        ["decision", "project", "score", "finished_at"],
+        sqlite_where=_ALARMS,
+        postgresql_where=_ALARMS,
+    )
+    op.create_index(
+        "ix_scans_reviewed",
+        "scans",
+        ["decision", "project", "score", "finished_at"],
+        sqlite_where=_REVIEWED,
+        postgresql_where=_REVIEWED,
+    )
+    op.create_table(
+        "verdict_reviews",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("scan_id", sa.String(36), nullable=False),
+        sa.Column("decision", sa.String(16), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("reviewer", sa.String(512), nullable=False),
+        sa.Column("decided_at", sa.DateTime(), nullable=False),
+        sa.Column("undone_by", sa.String(512), nullable=False),
+        sa.Column("undone_at", sa.DateTime()),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_verdict_reviews")),
+        sa.ForeignKeyConstraint(["scan_id"], ["scans.scan_id"], name=op.f("fk_verdict_reviews_scan_id_scans")),
+    )
+    op.create_index(op.f("ix_verdict_reviews_scan_id"), "verdict_reviews", ["scan_id"])
+
+
+def downgrade() -> None:
+    op.drop_table("verdict_reviews")
+    op.drop_index("ix_scans_reviewed", "scans")
+    op.drop_index("ix_scans_alarms", "scans")
+    op.drop_column("scans", "decision")

@@ -1,0 +1,158 @@
+"""Reads the queue of verdicts, grouped by project, out of partial indexes that hold only what is no routine."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text
+
+from wharfinger_daemon.scanning.model import Classification, Confidence, ScanState, Subject, SubjectKind
+from wharfinger_daemon.scanning.moderation import (
+    CheckRecord,
+    Decision,
+    QueuedProject,
+    QueuedVerdict,
+    QueueFilter,
+    QueuePosition,
+    QueueState,
+)
+from wharfinger_daemon.storage.schema import NOT_BENIGN, findings, scans
+
+_SHOWN_OF_A_PROJECT = 5
+_HIGHEST_CHARACTER = "\U0010ffff"
+_COLUMNS = (
+    scans.c.scan_id,
+    scans.c.subject_kind,
+    scans.c.project,
+    scans.c.version,
+    scans.c.filename,
+    scans.c.classification,
+    scans.c.confidence,
+    scans.c.score,
+    scans.c.finished_at,
+    scans.c.decision,
+)
+
+
+def projects(
+    connection: Connection, queue_filter: QueueFilter, limit: int, after: QueuePosition | None
+) -> list[QueuedProject]:
+    """See ``ReviewRecords.queue``."""
+    conditions = _conditions(connection, queue_filter)
+    worst = func.max(scans.c.score)
+    query = (
+        select(scans.c.project, func.count(), worst, func.max(scans.c.finished_at))
+        .where(*conditions)
+        .group_by(scans.c.project)
+        .order_by(worst.desc(), scans.c.project)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.having(or_(worst < after.score, and_(worst == after.score, scans.c.project > after.project)))
+    groups = connection.execute(query).all()
+    verdicts = _first_verdicts(connection, conditions, [group[0] for group in groups])
+    return [
+        QueuedProject(project, number, score, newest_at, tuple(verdicts[project]))
+        for project, number, score, newest_at in groups
+    ]
+
+
+def history(connection: Connection, project: str, limit: int) -> list[QueuedVerdict]:
+    """See ``ReviewRecords.history``."""
+    finished = (scans.c.project == project, scans.c.state == ScanState.FINISHED.value)
+    query = select(*_COLUMNS).where(*finished).order_by(scans.c.submitted_at.desc(), scans.c.scan_id).limit(limit)
+    return [_verdict(row) for row in connection.execute(query)]
+
+
+def check_records(connection: Connection, since: datetime, until: datetime, days: int) -> list[CheckRecord]:
+    """See ``ReviewRecords.check_records``."""
+    query = (
+        select(findings.c.check_name, scans.c.scan_id, scans.c.project, scans.c.decision, scans.c.finished_at)
+        .join(findings, findings.c.scan_id == scans.c.scan_id)
+        .where(text(NOT_BENIGN), scans.c.finished_at >= since, scans.c.finished_at < until, findings.c.weight > 0)
+        .distinct()
+    )
+    by_day: dict[str, list[int]] = defaultdict(lambda: [0] * days)
+    judged: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for check, _, project, decision, finished_at in connection.execute(query):
+        by_day[check][(finished_at - since).days] += 1
+        if decision is not None:
+            judged[check, decision].add(project)
+    return [
+        CheckRecord(
+            check,
+            sum(counts),
+            tuple(counts),
+            len(judged[check, Decision.THREAT.value]),
+            len(judged[check, Decision.BENIGN.value]),
+        )
+        for check, counts in sorted(by_day.items())
+    ]
+
+
+def _first_verdicts(
+    connection: Connection, conditions: Sequence[ColumnElement[bool]], names: Sequence[str]
+) -> dict[str, list[QueuedVerdict]]:
+    place = func.row_number().over(
+        partition_by=scans.c.project, order_by=(scans.c.score.desc(), scans.c.finished_at.desc(), scans.c.scan_id)
+    )
+    ranked = select(*_COLUMNS, place.label("place")).where(*conditions, scans.c.project.in_(names)).subquery()
+    query = select(ranked).where(ranked.c.place <= _SHOWN_OF_A_PROJECT).order_by(ranked.c.project, ranked.c.place)
+    found: dict[str, list[QueuedVerdict]] = defaultdict(list)
+    for row in connection.execute(query):
+        found[row.project].append(_verdict(row))
+    return found
+
+
+def _conditions(connection: Connection, wanted: QueueFilter) -> list[ColumnElement[bool]]:
+    conditions = [*_of_state(wanted), *_of_search(connection, wanted.search)]
+    if wanted.classification is not None:
+        conditions.append(scans.c.classification == wanted.classification.label)
+    if wanted.confidence is not None:
+        conditions.append(scans.c.confidence == wanted.confidence.label)
+    if wanted.check:
+        of_check = (findings.c.scan_id == scans.c.scan_id, findings.c.check_name == wanted.check)
+        conditions.append(exists().where(*of_check))
+    if wanted.finished_after is not None:
+        conditions.append(scans.c.finished_at >= wanted.finished_after)
+    if wanted.finished_before is not None:
+        conditions.append(scans.c.finished_at < wanted.finished_before)
+    return conditions
+
+
+def _of_state(wanted: QueueFilter) -> list[ColumnElement[bool]]:
+    # Word for word as the partial indexes have it, or they would not be used.
+    alarms: list[ColumnElement[bool]] = [text(NOT_BENIGN)]  # type: ignore[list-item]  # it stands where one may
+    if wanted.state is QueueState.WAITING:
+        return [*alarms, scans.c.decision.is_(None)]
+    if wanted.state is not QueueState.ANY:
+        return [scans.c.decision == wanted.state.value]
+    if wanted.search or wanted.classification is Classification.BENIGN:
+        return [scans.c.classification.is_not(None)]
+    return alarms
+
+
+def _of_search(connection: Connection, search: str) -> list[ColumnElement[bool]]:
+    if not search:
+        return []
+    if len(search) == 64 and set(search.lower()) <= set("0123456789abcdef"):
+        return [scans.c.sha256 == search.lower()]
+    if connection.dialect.name == "sqlite":
+        # A range of the index; LIKE would compare without regard to case and use none.
+        return [scans.c.project >= search, scans.c.project < search + _HIGHEST_CHARACTER]
+    return [scans.c.project.startswith(search, autoescape=True)]
+
+
+def _verdict(row: Any) -> QueuedVerdict:
+    return QueuedVerdict(
+        scan_id=row.scan_id,
+        subject=Subject(SubjectKind(row.subject_kind), row.project, row.version, row.filename),
+        classification=Classification[row.classification.upper()],
+        confidence=Confidence[row.confidence.upper()],
+        score=row.score,
+        finished_at=row.finished_at,
+        decision=None if row.decision is None else Decision(row.decision),
+    )
