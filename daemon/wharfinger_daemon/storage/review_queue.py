@@ -19,7 +19,7 @@ from wharfinger_daemon.scanning.moderation import (
     QueuePosition,
     QueueState,
 )
-from wharfinger_daemon.storage.schema import NOT_BENIGN, findings, scans
+from wharfinger_daemon.storage.scan_schema import NOT_BENIGN, findings, scans
 
 _SHOWN_OF_A_PROJECT = 5
 _HIGHEST_CHARACTER = "\U0010ffff"

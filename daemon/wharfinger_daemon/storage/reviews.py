@@ -23,8 +23,8 @@ from wharfinger_daemon.scanning.moderation import (
 from wharfinger_daemon.storage import review_queue
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.journal import Journal
+from wharfinger_daemon.storage.scan_schema import scans, verdict_reviews
 from wharfinger_daemon.storage.scans import SqlScanRecords
-from wharfinger_daemon.storage.schema import scans, verdict_reviews
 
 T = TypeVar("T")
 Log = Callable[[Leaf], object]

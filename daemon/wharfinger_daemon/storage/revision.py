@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, column, inspect, select, table
 from wharfinger_daemon.errors import Reason, StartupError
 from wharfinger_daemon.storage.database import Database
 
-NEWEST_REVISION = "0005"
+NEWEST_REVISION = "0006"
 _TABLE = "alembic_version"
 
 

@@ -26,7 +26,7 @@ from wharfinger_daemon.scanning.model import (
 )
 from wharfinger_daemon.scanning.ports import SUPERSEDED, ScanFilter, ScanPosition
 from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.schema import findings, scans
+from wharfinger_daemon.storage.scan_schema import findings, scans
 
 # An advisory lock has two numbers; the first says what it is about.
 _IDENTITY_LOCK = 0x7363
