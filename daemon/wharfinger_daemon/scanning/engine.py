@@ -12,12 +12,14 @@ from wharfinger_daemon.scanning.archives import ArchiveLimits, open_artifact
 from wharfinger_daemon.scanning.archives.names import printable
 from wharfinger_daemon.scanning.deadline import Deadline, Overrun
 from wharfinger_daemon.scanning.model import Examination, Finding, Subject, Unread
-from wharfinger_daemon.scanning.plugin import Anomaly, Check, Evidence, Member, ScanContext, excerpt
+from wharfinger_daemon.scanning.plugin import Anomaly, Check, Evidence, Member, ScanContext, excerpt, need_of
+from wharfinger_daemon.scanning.prepass import Prepass
 
 _RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RULE_CHARACTERS = 64
 _MESSAGE_CHARACTERS = 500
 _MAX_LINE = 2**31 - 1
+_NO_CHECKS = Prepass(())
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,14 @@ class Engine:
         self._checks = tuple(checks)
         self._limits = limits
         self._deadline = deadline
+        kinds = frozenset(kind for check in self._checks for kind in check.subjects)
+        self._by_kind = {kind: tuple(check for check in self._checks if kind in check.subjects) for kind in kinds}
+        self._prepasses = {
+            kind: Prepass([need_of(check) for check in chosen]) for kind, chosen in self._by_kind.items()
+        }
 
     def examine(self, file: BinaryIO, subject: Subject) -> Examination:
-        """Opens the artifact, and shows every member to every check that examines such subjects.
+        """Opens the artifact, and shows each member to the checks of such subjects that could find something in it.
 
         The rules of a check's life are those of ``plugin.Check``. Whatever a check raises, except that memory ran out
         while the artifact itself was opened, ends up in ``unread``.
@@ -66,12 +73,14 @@ class Engine:
         context = ScanContext(
             subject=subject, format=artifact.format, size=artifact.size, member_names=artifact.member_names
         )
-        runs = [_Run(check, self._limits, self._deadline) for check in self._checks if subject.kind in check.subjects]
+        runs = [_Run(check, self._limits, self._deadline) for check in self._by_kind.get(subject.kind, ())]
+        prepass = self._prepasses.get(subject.kind, _NO_CHECKS)
         for run in runs:
             run.begin(context)
         for member in artifact.members():
-            for run in runs:
-                run.member(member)
+            for run, wanted in zip(runs, prepass.wanted(member.content), strict=True):
+                if wanted:
+                    run.member(member)
         for run in runs:
             run.finish(artifact.anomalies)
         findings = tuple(finding for run in runs for finding in run.findings)

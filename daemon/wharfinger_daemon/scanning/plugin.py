@@ -13,6 +13,9 @@ instance examines many artifacts, so ``begin`` must forget the one before.
                 if "to be done" in line:
                     yield Evidence(rule="to-be-done", message="Somebody is not finished.", line=number)
 
+A check that costs much states in ``needs`` what a member must contain before it can find anything there; it is shown
+those members only. The findings are the same, only sooner.
+
 A check that raises, runs past its deadline or exhausts its memory loses only its own findings, and the part that it
 did not see counts as unread: the verdict cannot be benign.
 """
@@ -26,6 +29,27 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from wharfinger_daemon.scanning.model import Subject, SubjectKind
+from wharfinger_daemon.scanning.needs import NEVER, AllOf, AnyOf, Literal, Need, Run, Word
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "EXCERPT_CHARACTERS",
+    "AllOf",
+    "Anomaly",
+    "AnyOf",
+    "ArtifactFormat",
+    "Check",
+    "Evidence",
+    "FileCheck",
+    "Literal",
+    "Member",
+    "Need",
+    "Run",
+    "ScanContext",
+    "Word",
+    "excerpt",
+    "need_of",
+]
 
 ENTRY_POINT_GROUP = "wharfinger.checks"
 EXCERPT_CHARACTERS = 200
@@ -117,7 +141,7 @@ class Evidence:
 
 @runtime_checkable
 class Check(Protocol):
-    """What a check provides."""
+    """What a check provides; beyond that it may state ``needs``, as in ``FileCheck``."""
 
     name: str
     """Kebab case, unique."""
@@ -152,6 +176,8 @@ class FileCheck:
     version: str
     subjects: frozenset[SubjectKind] = frozenset({SubjectKind.FILE})
     rule_texts: Sequence[bytes] = ()
+    needs: Need | None = None
+    """What a member must contain before ``member`` could yield anything; None to be shown every member."""
     context: ScanContext
 
     def begin(self, context: ScanContext) -> None:
@@ -169,6 +195,14 @@ class FileCheck:
     def end(self) -> Iterator[Evidence]:
         """Finds nothing."""
         return iter(())
+
+
+def need_of(check: Check) -> Need | None:
+    """What the check needs in a member: what it states, and never anything if it does not look at members at all."""
+    if getattr(type(check), "member", None) is FileCheck.member:
+        return NEVER
+    needs: Need | None = getattr(check, "needs", None)
+    return needs
 
 
 def excerpt(text: str) -> str:

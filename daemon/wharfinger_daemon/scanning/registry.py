@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from wharfinger_daemon.scanning.plugin import ENTRY_POINT_GROUP, Check
+from wharfinger_daemon.scanning.needs import Atom
+from wharfinger_daemon.scanning.plugin import ENTRY_POINT_GROUP, Check, need_of
 from wharfinger_daemon.scanning.scorecard import SCORECARD_VERSION
 
 # Changes whenever the engine, or the opening of archives, could report something else for the same bytes.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 _BUILT_IN = "wharfinger_daemon.checks."
 
@@ -72,6 +73,9 @@ def _loaded(point: EntryPoint) -> Check:
         stated: object = getattr(made, attribute)
         if not isinstance(stated, str) or not stated.isprintable() or not stated:
             raise TypeError(f"'{point.value}' states no {attribute} that is a printable text")
+    needs = need_of(made)
+    if needs is not None and not all(isinstance(atom, Atom) for atom in needs.atoms()):
+        raise TypeError(f"'{point.value}' needs something that is no Literal, Word or Run")
     return made
 
 
