@@ -1,7 +1,8 @@
 """The check ``yara-rules``: a pack of YARA-X rules over every text in the artifact.
 
 The rules are the files in ``rules/``; a rule's name in kebab case is the finding's rule, its ``description`` the
-message. Binaries, and documents that only speak of such things, are left out: see ``_is_examined``.
+message. What a text must contain before one of them can match is worked out of their source. Binaries, and documents
+that only speak of such things, are left out: see ``_is_examined``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from importlib.resources import files
 
 import yara_x
 
+from wharfinger_daemon.checks.rule_needs import need_of_rules
 from wharfinger_daemon.scanning.plugin import Evidence, FileCheck, Member
 
 _SCAN_SECONDS = 20
@@ -32,7 +34,9 @@ class YaraRulesCheck(FileCheck):
         compiler.define_global("member", "")
         for name, text in texts:
             compiler.add_source(text.decode(), origin=name)
-        self._scanner = yara_x.Scanner(compiler.build())
+        rules = compiler.build()
+        self.needs = need_of_rules((text.decode() for _, text in texts), [rule.identifier for rule in rules])
+        self._scanner = yara_x.Scanner(rules)
         # Stops a hostile text that a rule is slow on; the engine then counts the member as not examined.
         self._scanner.set_timeout(_SCAN_SECONDS)
         self._scanner.max_matches_per_pattern(100)
