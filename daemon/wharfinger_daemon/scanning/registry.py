@@ -12,7 +12,7 @@ from wharfinger_daemon.scanning.plugin import ENTRY_POINT_GROUP, Check, need_of
 from wharfinger_daemon.scanning.scorecard import SCORECARD_VERSION
 
 # Changes whenever the engine, or the opening of archives, could report something else for the same bytes.
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 
 _BUILT_IN = "wharfinger_daemon.checks."
 

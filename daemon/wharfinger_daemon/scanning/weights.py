@@ -20,6 +20,7 @@ UNKNOWN_RULE_WEIGHT = 4.0
 
 _ARCHIVE_STRUCTURE = {
     "path-traversal": 10.0,
+    "tar-size-mismatch": 10.0,
     "zip-overlapping-members": 10.0,
     "zip-size-mismatch": 10.0,
     "expansion-bomb": 8.0,
@@ -43,6 +44,7 @@ _ARCHIVE_STRUCTURE = {
     "link-escape": 2.0,
     "prepended-data": 2.0,
     "unsupported-compression": 2.0,
+    "colliding-names": 1.0,
     "member-too-large": 1.0,
     "nested-too-deep": 1.0,
     "too-many-members": 1.0,

@@ -1,12 +1,14 @@
 """Opens archives that nobody trusts, without ever writing to a disk, and reports what is odd in their structure.
 
-Zip (wheels, eggs), tar, and gzip, bzip2 and xz around them, by content; archives inside archives to a bounded depth.
+Zip (wheels, eggs), tar, and gzip, bzip2, xz and zstd around them, by content; archives inside archives to a bounded
+depth.
 
 Rules of the anomalies:
 
     absolute-path              a name is absolute
     ambiguous-name             the name holds a NUL, or the Unicode path field gives another one
     bad-checksum               content does not match its checksum; it is examined all the same
+    colliding-names            two members unpack to one name on Windows or macOS
     corrupt-data               compressed data is damaged
     corrupt-header             no tar header where one should be; tarfile takes it for the end
     device-member              a device, pipe or socket
@@ -23,6 +25,7 @@ Rules of the anomalies:
     path-traversal             a name has a ``..`` component
     polyglot                   several archives at once; all are read
     prepended-data             bytes before a zip archive; examined as ``!prepended-data``
+    tar-size-mismatch          header and pax record give a member two sizes
     too-many-members           nothing more is read
     trailing-data              bytes behind an archive; examined as ``!trailing-data``
     truncated-archive          the end is missing
@@ -32,7 +35,11 @@ Rules of the anomalies:
     zip-local-header-mismatch  the local header says otherwise than the directory
     zip-overlapping-members    members share bytes
     zip-size-mismatch          a member goes on after its declared size; examined as pip sees it, the surplus unread
-    zip-unlisted-data          bytes between members; examined as ``!unlisted-data-N``
+    zip-unlisted-data          bytes between members; examined as ``!unlisted-data-N``, or behind the end of one's
+                               compressed data; examined as ``!behind/NAME``
+
+What an archive says beside its members is examined too: comments and unusual extra fields of zip as ``!comments``,
+unusual pax records of tar as ``!pax-records``.
 """
 
 from wharfinger_daemon.scanning.archives.artifact import Artifact, open_artifact

@@ -1,4 +1,4 @@
-"""Archives and single files inside gzip, bzip2 or xz."""
+"""Archives and single files inside gzip, bzip2, xz or Zstandard."""
 
 from __future__ import annotations
 

@@ -9,16 +9,24 @@ from __future__ import annotations
 import bz2
 import lzma
 import struct
+import sys
 import zlib
 from typing import Protocol, cast
 
 from isal import igzip_lib
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 _LZMA_MEMORY_BYTES = 128 * 1024 * 1024
+# 128 MiB, the largest window that the zstd program accepts unless it is told otherwise (RFC 8878, 3.1.1.1.2).
+_ZSTD_WINDOW_LOG = 27
 
 # The stubs of isal take the class for an instance.
 _ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)
-DECODING_ERRORS = (_ISAL_ERROR, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+DECODING_ERRORS = (_ISAL_ERROR, zlib.error, lzma.LZMAError, zstd.ZstdError, OSError, EOFError, ValueError)
 
 
 class Decompressor(Protocol):
@@ -116,6 +124,11 @@ def bzip2() -> Decompressor:
 def xz() -> Decompressor:
     """One xz or lzma-alone stream, with a bounded dictionary."""
     return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES)
+
+
+def zstandard() -> Decompressor:
+    """One Zstandard frame, skippable ones too (RFC 8878), with a bounded window."""
+    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
 
 
 class ZipLzma:

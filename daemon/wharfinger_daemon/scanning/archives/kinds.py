@@ -96,7 +96,7 @@ def kinds_of(view: View, name: str) -> list[Kind | Codec]:
     """Everything that the file can be opened as; empty if it is no archive."""
     head = view.at(0, tarfile.BLOCKSIZE)
     by_name = name.lower().endswith(_ZIP_SUFFIXES)
-    kinds: list[Kind | Codec] = [codec for codec in CODECS if head.startswith(codec.magic)]
+    kinds: list[Kind | Codec] = [codec for codec in CODECS if head.startswith(codec.magics)]
     if not kinds and is_tar_header(head):
         kinds.append(Kind.TAR)
     end = find_zip_end(view)

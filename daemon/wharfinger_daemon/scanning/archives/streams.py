@@ -1,4 +1,4 @@
-"""What gzip, bzip2 and xz files unpack to, piece by piece, damaged or not."""
+"""What gzip, bzip2, xz and Zstandard files unpack to, piece by piece, damaged or not."""
 
 from __future__ import annotations
 
@@ -15,25 +15,30 @@ OUTPUT_BYTES = 1024 * 1024
 _SMALL_OUTPUT_BYTES = 4096
 
 
+# Frames that hold no content may stand anywhere, also first (RFC 8878, 3.1.2).
+_SKIPPABLE_FRAMES = tuple(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))
+
+
 @dataclass(frozen=True)
 class Codec:
     """A compression format.
 
     Attributes:
         suffix: what file names end with, without the dot.
-        magic: what every stream begins with.
+        magics: what every stream begins with, all of one length.
         makers: decompressors in order of preference; a later one goes on where an earlier one refuses.
     """
 
     suffix: str
-    magic: bytes
+    magics: tuple[bytes, ...]
     makers: tuple[Callable[[], inflate.Decompressor], ...]
 
 
 CODECS = (
-    Codec("gz", b"\x1f\x8b\x08", (inflate.isal_gzip, inflate.GzipMember)),
-    Codec("bz2", b"BZh", (inflate.bzip2,)),
-    Codec("xz", b"\xfd7zXZ\0", (inflate.xz,)),
+    Codec("gz", (b"\x1f\x8b\x08",), (inflate.isal_gzip, inflate.GzipMember)),
+    Codec("bz2", (b"BZh",), (inflate.bzip2,)),
+    Codec("xz", (b"\xfd7zXZ\0",), (inflate.xz,)),
+    Codec("zst", (b"\x28\xb5\x2f\xfd", *_SKIPPABLE_FRAMES), (inflate.zstandard,)),
 )
 
 
@@ -50,9 +55,9 @@ TRUNCATED = Damage("truncated-archive", "The compressed data ends too early.")
 
 
 def damage_of(error: Exception) -> Damage:
-    """The anomaly that a decoding error is; lzma tells only by its messages."""
+    """The anomaly that a decoding error is; lzma and zstd tell only by their messages."""
     text = str(error).lower()
-    if "memory usage limit" in text or "dictionary" in text:
+    if "memory usage limit" in text or "dictionary" in text or "too much memory" in text:
         return Damage("unsupported-compression", "The compression needs a larger dictionary than is allowed.")
     return Damage("corrupt-data", "The compressed data is damaged.")
 
@@ -147,17 +152,17 @@ class CompressedStream:
         return piece
 
     def _begin_stream(self) -> None:
-        magic = self._codec.magic
+        magics = self._codec.magics
         if self._streams:
             self._given = self._given.lstrip(b"\0")
-        if len(self._given) < len(magic):
+        if len(self._given) < len(magics[0]):
             more = self._source.read(PIECE_BYTES)
             self._given += more
             if more:
                 return
         if not self._given:
             self._end()
-        elif self._streams and not self._given.startswith(magic):
+        elif self._streams and not self._given.startswith(magics):
             self.trailing_at = self._source.tell() - len(self._given)
             self._end()
         else:

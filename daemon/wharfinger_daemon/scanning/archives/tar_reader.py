@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from wharfinger_daemon.scanning.archives.limits import ArchiveLimits, Budget, LimitReached
-from wharfinger_daemon.scanning.archives.names import disguises, leads_outside, oddities, plain
+from wharfinger_daemon.scanning.archives.names import SeenNames, disguises, leads_outside, oddities
 from wharfinger_daemon.scanning.archives.observations import Observer
 from wharfinger_daemon.scanning.archives.streams import PIECE_BYTES
 
@@ -27,6 +27,13 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+
+# Pax records that are names are examined as such; those of these kinds, if they are short, say nothing else.
+_NAMES = frozenset({"path", "linkpath"})
+_USUAL_RECORDS = frozenset({"size", "uname", "gname", "uid", "gid", "mtime", "atime", "ctime", "hdrcharset"})
+_USUAL_VALUE_CHARACTERS = 64
+# Offset and size of a piece of a sparse member, each of up to twelve digits and a line feed.
+_LISTED_BYTES = 26
 
 READ_ERRORS = (tarfile.TarError, ValueError, OverflowError, OSError, EOFError, KeyError, IndexError)
 
@@ -116,10 +123,13 @@ class _Walk:
         class GuardedHeader(tarfile.TarInfo):
             """A header that does not make tarfile read without bounds, and that tells how the archive ended."""
 
+            stated_size = 0
+
             @classmethod
             def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> GuardedHeader:
                 walk.last_header = "zeros" if buf and not any(buf) else "short" if len(buf) < 512 else "bad"
                 info = super().frombuf(buf, encoding, errors)
+                info.stated_size = info.size
                 if info.size < 0:
                     raise tarfile.InvalidHeaderError("negative size")  # type: ignore[attr-defined]  # typeshed lacks it
                 if info.type in _EXTENSIONS and info.size > _EXTENSION_BYTES:
@@ -143,12 +153,14 @@ class TarReader:
         self._observer = observer
         self._trailing = b""
         self._damaged = False
+        self._records: dict[str, None] = {}
+        self._record_bytes = 0
         self.names: list[str] = []
         self._first_pass()
 
     def _first_pass(self) -> None:
         walk = _Walk(_Tap(self._source.open()))
-        seen: set[str] = set()
+        seen = SeenNames()
         try:
             for info, _ in walk:
                 self._budget.admit()
@@ -160,17 +172,36 @@ class TarReader:
         except READ_ERRORS as error:
             self._stopped_by(error)
 
-    def _inspect(self, info: tarfile.TarInfo, seen: set[str]) -> None:
+    def _inspect(self, info: tarfile.TarInfo, seen: SeenNames) -> None:
         note = self._observer.note
         for rule, message in oddities(info.name):
             note(rule, message, info.name)
-        if plain(info.name) in seen and not info.isdir():
-            note("duplicate-member", "Another member has the same name; the last one wins.", info.name)
-        seen.add(plain(info.name))
+        collision = seen.collision(info.name)
+        if collision is not None and not info.isdir():
+            note(*collision, info.name)
+        self._inspect_records(info)
         if info.issym() or info.islnk():
             self._inspect_link(info)
         elif info.isdev():
             note("device-member", "The member is a device or a pipe.", info.name)
+
+    def _inspect_records(self, info: tarfile.TarInfo) -> None:
+        stated = getattr(info, "stated_size", info.size)
+        if "size" in info.pax_headers and info.size != stated:
+            # Readers that go by the header find other members behind this one.
+            message = f"The header says {stated} bytes, its pax record {info.size}; tools differ in which one they use."
+            self._observer.note("tar-size-mismatch", message, info.name)
+        for key, value in info.pax_headers.items():
+            if key not in _NAMES and (key not in _USUAL_RECORDS or len(value) > _USUAL_VALUE_CHARACTERS):
+                self._keep_record(f"{key}={value}", info.name)
+
+    def _keep_record(self, record: str, name: str) -> None:
+        if record in self._records:
+            return  # from a global header, which counts for all members behind it
+        self._record_bytes += len(record)
+        if self._record_bytes > self._limits.member_bytes:
+            raise LimitReached("oversized-header", f"The pax records up to {name!r} are too long.")
+        self._records[record] = None
 
     def _inspect_link(self, info: tarfile.TarInfo) -> None:
         note = self._observer.note
@@ -214,6 +245,8 @@ class TarReader:
                     yield info.name, content
         except READ_ERRORS as error:
             self._stopped_by(error)
+        if self._records:
+            yield "!pax-records", "\n".join(self._records).encode("utf-8", "surrogateescape")
         if self._trailing:
             yield "!trailing-data", self._trailing
 
@@ -229,9 +262,20 @@ class TarReader:
         if info.size > self._limits.member_bytes:
             self._observer.skip("member-too-large", f"The member unpacks to {info.size} bytes.", info.name)
             return None
+        stored_bytes = getattr(info, "stated_size", info.size)
+        if info.issparse() and stored_bytes > _stored_by_map(info):
+            self._observer.skip("tar-size-mismatch", "The sparse member's map leaves out stored bytes.", info.name)
         file = archive.extractfile(info)
         content = b"" if file is None else file.read()
         if info.issparse():
             # Its holes come from nowhere, and were not accounted for when the stream was.
             self._budget.spend(len(content))
         return content
+
+
+def _stored_by_map(info: tarfile.TarInfo) -> int:
+    """How many bytes a sparse member may have stored: its pieces, and in version 1.0 of the format their list."""
+    # typeshed takes it for bytes.
+    pieces = cast("list[tuple[int, int]]", info.sparse or [])
+    listed = tarfile.BLOCKSIZE + _LISTED_BYTES * len(pieces) if "GNU.sparse.major" in info.pax_headers else 0
+    return sum(size for _, size in pieces) + listed

@@ -20,6 +20,10 @@ _SHORT_NAME_BYTES = 160
 _IN_EXTRA_FIELD = 0xFFFFFFFF
 _UNICODE_PATH = 0x7075
 
+# Sizes, times, owners, names and comments in Unicode, and the mark of Java archives.
+_USUAL_FIELDS = frozenset({0x0001, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875, _UNICODE_PATH, 0x6375, 0xCAFE})
+MOST_FIELD_BYTES = 64
+
 FLAG_ENCRYPTED = 0x1
 FLAG_DESCRIPTOR = 0x8
 FLAG_UTF8 = 0x800
@@ -39,6 +43,7 @@ class LocalHeader:
     unpacked: int
     name: bytes
     data_at: int
+    extra_bytes: int
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def read_local_header(view: View, at: int) -> LocalHeader | None:
     if name_bytes > _SHORT_NAME_BYTES:
         name = view.at(at + _LOCAL.size, name_bytes)
     data_at = at + _LOCAL.size + name_bytes + extra_bytes
-    return LocalHeader(flags, method, crc, packed, unpacked, name, data_at)
+    return LocalHeader(flags, method, crc, packed, unpacked, name, data_at, extra_bytes)
 
 
 def differences(info: zipfile.ZipInfo, local: LocalHeader) -> Iterator[str]:
@@ -86,14 +91,30 @@ def other_names(info: zipfile.ZipInfo) -> Iterator[str]:
     """Names that other tools would give the member: beyond a NUL, or in the Unicode path field (APPNOTE 4.6.9)."""
     if "\0" in info.orig_filename:
         yield info.orig_filename
-    extra = info.extra
-    while len(extra) >= 4:
-        kind, size = struct.unpack("<HH", extra[:4])
-        if kind == _UNICODE_PATH and size > 5:
-            name = extra[9 : 4 + size].decode("utf-8", "replace")
+    for kind, field in _fields(info.extra):
+        if kind == _UNICODE_PATH and len(field) > 5:
+            name = field[5:].decode("utf-8", "replace")
             if name != info.filename:
                 yield name
+
+
+def descriptions(info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """What the directory says of the member in free form: its comment, and extra fields of unusual kinds or sizes."""
+    if info.comment:
+        yield info.comment
+    for kind, field in _fields(info.extra):
+        if kind not in _USUAL_FIELDS or len(field) > MOST_FIELD_BYTES:
+            yield field
+
+
+def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    """Extra fields by their kinds (APPNOTE 4.5); what is left over and is no field has the kind -1."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        yield kind, extra[4 : 4 + size]
         extra = extra[4 + size :]
+    if extra:
+        yield -1, extra
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import IO, cast
 
 from isal import isal_zlib
@@ -12,15 +13,17 @@ from isal import isal_zlib
 from wharfinger_daemon.scanning.archives import inflate
 from wharfinger_daemon.scanning.archives.kinds import ZipEnd
 from wharfinger_daemon.scanning.archives.limits import ArchiveLimits, Budget, LimitReached
-from wharfinger_daemon.scanning.archives.names import oddities, plain
+from wharfinger_daemon.scanning.archives.names import SeenNames, oddities
 from wharfinger_daemon.scanning.archives.observations import Observer
 from wharfinger_daemon.scanning.archives.streams import OUTPUT_BYTES, PIECE_BYTES, TRUNCATED, Damage, damage_of
 from wharfinger_daemon.scanning.archives.view import View
 from wharfinger_daemon.scanning.archives.zip_layout import (
     FLAG_DESCRIPTOR,
     FLAG_ENCRYPTED,
+    MOST_FIELD_BYTES,
     Extent,
     LocalHeader,
+    descriptions,
     differences,
     gaps,
     other_names,
@@ -31,13 +34,24 @@ from wharfinger_daemon.scanning.archives.zip_layout import (
 # A directory entry is 46 bytes, a name and extra fields; this much on average is beyond anything that is in use.
 _ENTRY_BYTES = 1024
 _HIDDEN_REGIONS = 20
+_BEHIND = "{} bytes stand behind the end of the member's compressed data."
+_ZIP_ZSTANDARD = 93  # APPNOTE 4.4.5; zipfile knows it from Python 3.14 on
 
 _METHODS: dict[int, tuple[Callable[[], inflate.Decompressor], ...]] = {
     zipfile.ZIP_STORED: (inflate.StoredBytes,),
     zipfile.ZIP_DEFLATED: (inflate.isal_deflate, inflate.zlib_deflate),
     zipfile.ZIP_BZIP2: (inflate.bzip2,),
     zipfile.ZIP_LZMA: (inflate.ZipLzma,),
+    _ZIP_ZSTANDARD: (inflate.zstandard,),
 }
+
+
+@dataclass(frozen=True)
+class _Unpacked:
+    """A member's content, one byte more than the directory says if there is more, and what was packed behind it."""
+
+    content: bytes
+    behind: bytes
 
 
 class ZipReader:
@@ -59,6 +73,7 @@ class ZipReader:
         with zipfile.ZipFile(cast("IO[bytes]", view)) as archive:
             infos = archive.infolist()
             self._directory_at: int = archive.start_dir
+            self._described = [archive.comment] if archive.comment else []
         if len(infos) != end.entries:
             observer.note(
                 "zip-entry-count-mismatch", f"The directory has {len(infos)} entries instead of {end.entries}."
@@ -84,14 +99,19 @@ class ZipReader:
         Raises:
             LimitReached: nothing more may be read.
         """
-        seen: set[str] = set()
+        seen = SeenNames()
         for info, local in zip(self._infos, self._locals, strict=True):
             self._inspect(info, local, seen)
             if info.is_dir() and info.file_size == 0:
                 continue
-            content = self._content(info, local)
-            if content is not None:
-                yield info.filename, content
+            unpacked = self._content(info, local)
+            if unpacked is not None:
+                yield info.filename, unpacked.content
+                if unpacked.behind:
+                    self._observer.note("zip-unlisted-data", _BEHIND.format(len(unpacked.behind)), info.filename)
+                    yield f"!behind/{info.filename}", unpacked.behind
+        if self._described:
+            yield "!comments", b"\n".join(self._described)
         for label, start, end in self._hidden:
             if end - start > self._limits.member_bytes:
                 self._observer.skip("member-too-large", "The data that belongs to no member is too large.", label)
@@ -99,13 +119,16 @@ class ZipReader:
                 self._budget.spend(end - start)
                 yield label, self._view.at(start, end - start)
 
-    def _inspect(self, info: zipfile.ZipInfo, local: LocalHeader | None, seen: set[str]) -> None:
+    def _inspect(self, info: zipfile.ZipInfo, local: LocalHeader | None, seen: SeenNames) -> None:
         note = self._observer.note
         for rule, message in oddities(info.filename):
             note(rule, message, info.filename)
-        if plain(info.filename) in seen and not info.is_dir():
-            note("duplicate-member", "Another member has the same name; tools differ in which one wins.", info.filename)
-        seen.add(plain(info.filename))
+        collision = seen.collision(info.filename)
+        if collision is not None and not info.is_dir():
+            note(*collision, info.filename)
+        self._described += descriptions(info)
+        if local is not None and local.extra_bytes > MOST_FIELD_BYTES:
+            self._described.append(self._view.at(local.data_at - local.extra_bytes, local.extra_bytes))
         for name in other_names(info):
             note("ambiguous-name", f"Other tools would call it {name[:200]!r}.", info.filename)
         mode = info.external_attr >> 16
@@ -121,7 +144,7 @@ class ZipReader:
         """Notes what is odd in the arrangement; returns the regions that belong to no member."""
         extents = sorted(
             (
-                Extent(info.header_offset, local.data_at + info.compress_size, self._described(info, local), name)
+                Extent(info.header_offset, local.data_at + info.compress_size, _has_descriptor(info, local), name)
                 for info, local, name in zip(self._infos, self._locals, self.names, strict=True)
                 if local is not None
             ),
@@ -143,9 +166,6 @@ class ZipReader:
             hidden.append((f"!unlisted-data-{number}", gap.start, gap.end))
         return hidden + self._inspect_end()
 
-    def _described(self, info: zipfile.ZipInfo, local: LocalHeader) -> bool:
-        return bool((info.flag_bits | local.flags) & FLAG_DESCRIPTOR)
-
     def _inspect_end(self) -> list[tuple[str, int, int]]:
         end = self._end
         if end.end > self._view.length:
@@ -156,7 +176,7 @@ class ZipReader:
             return [("!trailing-data", end.end, self._view.length)]
         return []
 
-    def _content(self, info: zipfile.ZipInfo, local: LocalHeader | None) -> bytes | None:
+    def _content(self, info: zipfile.ZipInfo, local: LocalHeader | None) -> _Unpacked | None:
         name, skip = info.filename, self._observer.skip
         makers = _METHODS.get(info.compress_type)
         if local is None:
@@ -173,19 +193,19 @@ class ZipReader:
 
     def _unpacked(
         self, info: zipfile.ZipInfo, data_at: int, makers: tuple[Callable[[], inflate.Decompressor], ...]
-    ) -> bytes | Damage:
-        """One byte more than the directory says, if there is more. ISA-L first, then zlib, which pip uses."""
-        result: bytes | Damage = TRUNCATED
+    ) -> _Unpacked | Damage:
+        """ISA-L first, then zlib, which pip uses."""
+        result: _Unpacked | Damage = TRUNCATED
         for maker in makers:
             try:
                 result = self._inflated(maker(), self._view.part(data_at, data_at + info.compress_size), info.file_size)
             except inflate.DECODING_ERRORS as error:
                 result = damage_of(error)
-            if isinstance(result, bytes) and isal_zlib.crc32(result[: info.file_size]) == info.CRC:
+            if isinstance(result, _Unpacked) and isal_zlib.crc32(result.content[: info.file_size]) == info.CRC:
                 break
         return result
 
-    def _inflated(self, decompressor: inflate.Decompressor, packed: View, size: int) -> bytes | Damage:
+    def _inflated(self, decompressor: inflate.Decompressor, packed: View, size: int) -> _Unpacked | Damage:
         pieces: list[bytes] = []
         length = 0
         while length <= size and not decompressor.eof:
@@ -198,14 +218,18 @@ class ZipReader:
             self._budget.spend(len(piece))
             pieces.append(piece)
             length += len(piece)
-        return TRUNCATED if length < size else b"".join(pieces)
+        if length < size:
+            return TRUNCATED
+        behind = decompressor.unused_data + packed.read() if decompressor.eof else b""
+        self._budget.spend(len(behind))
+        return _Unpacked(b"".join(pieces), behind)
 
-    def _checked(self, info: zipfile.ZipInfo, unpacked: bytes | Damage) -> bytes | None:
+    def _checked(self, info: zipfile.ZipInfo, unpacked: _Unpacked | Damage) -> _Unpacked | None:
         if isinstance(unpacked, Damage):
             self._observer.skip(unpacked.rule, unpacked.message, info.filename)
             return None
-        content = unpacked[: info.file_size]
-        if len(unpacked) > info.file_size:
+        content = unpacked.content[: info.file_size]
+        if len(unpacked.content) > info.file_size:
             self._observer.skip(
                 "zip-size-mismatch",
                 f"The member goes on after the {info.file_size} bytes it should have.",
@@ -213,4 +237,8 @@ class ZipReader:
             )
         if isal_zlib.crc32(content) != info.CRC:
             self._observer.note("bad-checksum", "The member's checksum is wrong.", info.filename)
-        return content
+        return _Unpacked(content, unpacked.behind)
+
+
+def _has_descriptor(info: zipfile.ZipInfo, local: LocalHeader) -> bool:
+    return bool((info.flag_bits | local.flags) & FLAG_DESCRIPTOR)

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,11 @@ from hypothesis import strategies as st
 from wharfinger_daemon.scanning.archives import inflate
 from wharfinger_daemon.scanning.archives.streams import CODECS, CompressedStream, damage_of
 from wharfinger_daemon.scanning.archives.view import View
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 CONTENT = b"".join(b"%d\n" % (number * number) for number in range(2000))
 
@@ -45,6 +51,7 @@ KINDS: list[tuple[Callable[[], inflate.Decompressor], Callable[[bytes], bytes]]]
     (inflate.bzip2, bz2.compress),
     (inflate.xz, lzma.compress),
     (inflate.ZipLzma, _zip_lzma),
+    (inflate.zstandard, zstd.compress),
 ]
 
 
@@ -88,6 +95,16 @@ def test_nothing_stands_behind_what_has_not_begun() -> None:
 def test_lzma_properties_that_are_damaged_or_demand_too_much_memory(head: bytes) -> None:
     with pytest.raises(lzma.LZMAError):
         inflate.ZipLzma().decompress(head + b"\0")
+
+
+def test_zstandard_that_demands_too_much_memory_is_unsupported() -> None:
+    """A window is held in memory as a whole; 256 MiB is more than is given."""
+    options = {zstd.CompressionParameter.window_log: 28, zstd.CompressionParameter.content_size_flag: 0}
+    compressor = zstd.ZstdCompressor(options=options)
+    packed = compressor.compress(b"x") + compressor.flush()
+    with pytest.raises(zstd.ZstdError) as caught:
+        inflate.zstandard().decompress(packed)
+    assert "unsupported-compression" == damage_of(caught.value).rule
 
 
 def test_xz_that_demands_too_much_memory_is_unsupported() -> None:
