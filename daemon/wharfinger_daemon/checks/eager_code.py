@@ -10,7 +10,11 @@ Rules, each with the stage in front: ``install-`` for a setup.py, ``import-`` fo
 - ``exfiltration``: host name, user, whole environment or secret files are sent
 - ``network``: the network is used
 - ``reverse-shell``: a socket takes the place of the standard streams
+- ``key-disclosure``: what is called a private key, a mnemonic or a seed phrase is sent as it is
 - ``disguised-call``: exec, a process or an import is reached by a computed name
+
+The stage ``latent-`` is for what a module would do if another one, or a person, called its functions or ran it as a
+program; rules of low precision have no such stage.
 
 and, without a stage, ``startup-code`` (a ``.pth`` line that runs code), ``unparsable-python`` (not Python, as this
 version knows it) and ``unanalysable-python`` (too large or too deep to be followed to its end).
@@ -72,12 +76,27 @@ _EXECUTED_BLOB = re.compile(
 )
 _LOW_PRECISION = frozenset({"network", "network-process", "package-install"})
 
+# What a module must have, by one word of each of two groups, to do anything latent that the rules speak of.
+_RUNNERS = ("exec", "eval", "system", "open(", "subprocess", "spawn", "startfile", "__import__", "FunctionType")
+_NETWORKS = ("requests", "urlopen", "urlretrieve", "httpx", "socket", "http.client", "aiohttp", "wget", "Webhook")
+_DECODERS = ("decode", "unhexlify", "fromhex", "decompress", "marshal", "decrypt", "chr(", "^")
+_FACTS = ("hostname", "getfqdn", "getuser", "getlogin", "environ", "getenv", "node()", "getnode", "whoami", "ipify")
+_KEYS = re.compile(r"private_?key|priv_?key|mnemonic|(?:seed|secret|recovery)_?(?:phrase|word)", re.IGNORECASE)
+
+
+_WHEN = {
+    "install": "During installation",
+    "import": "On import",
+    "startup": "When the interpreter starts",
+    "latent": "When it is called",
+}
+
 
 class EagerCodeCheck(FileCheck):
     """Follows the syntax tree of every module; never executes anything."""
 
     name = "eager-code"
-    version = "1"
+    version = "2"
 
     def member(self, member: Member) -> Iterator[Evidence]:
         path = member.name.rpartition("!/")[2]
@@ -104,18 +123,19 @@ def _module(member: Member, path: str) -> Iterator[Evidence]:
     except (RecursionError, MemoryError):
         yield Evidence("unanalysable-python", "A module is nested too deeply to be parsed.")
         return
-    analysis = analyse(tree, as_program=stage == "install")
-    yield from _evidence(analysis, stage, quiet=_is_quiet(path, stage))
+    quiet = _is_quiet(path, stage)
+    analysis = analyse(tree, as_program=stage == "install", latent=not quiet and _may_be_latent(member.text))
+    yield from _evidence(analysis, stage, quiet=quiet)
     if not analysis.complete:
         yield Evidence("unanalysable-python", "A module is too large or too deep to be followed to its end.")
 
 
 def _evidence(analysis: Analysis, stage: str, *, quiet: bool) -> Iterator[Evidence]:
-    when = {"install": "During installation", "import": "On import", "startup": "When the interpreter starts"}[stage]
     for behaviour in analysis.behaviours:
-        if not (quiet and behaviour.name in _LOW_PRECISION):
-            message = f"{when}: {behaviour.message[0].lower()}{behaviour.message[1:]}"
-            yield Evidence(f"{stage}-{behaviour.name}", message, line=behaviour.line)
+        own = "latent" if behaviour.latent else stage
+        if not ((quiet or behaviour.latent) and behaviour.name in _LOW_PRECISION):
+            message = f"{_WHEN[own]}: {behaviour.message[0].lower()}{behaviour.message[1:]}"
+            yield Evidence(f"{own}-{behaviour.name}", message, line=behaviour.line)
 
 
 def _stage_of(path: str) -> str:
@@ -142,6 +162,15 @@ def _may_matter(member: Member) -> bool:
     # Python folds identifiers with NFKC: letters of other alphabets' look-alike blocks still spell exec.
     text = member.text if member.content.isascii() else unicodedata.normalize("NFKC", member.text)
     return any(word in text for word in _WORDS)
+
+
+def _may_be_latent(text: str) -> bool:
+    def has(words: tuple[str, ...]) -> bool:
+        return any(word in text for word in words)
+
+    if has(_RUNNERS) and (has(_DECODERS) or has(_NETWORKS)):
+        return True
+    return has(_NETWORKS) and (has(_FACTS) or _KEYS.search(text) is not None)
 
 
 def _unparsable(member: Member, stage: str, *, runs_first: bool) -> Iterator[Evidence]:

@@ -64,12 +64,25 @@ _EAGER_BEHAVIOURS = {
     "downloaded-process": (10.0, 8.0, 10.0),
     "network-process": (4.0, 3.0, 8.0),
     "package-install": (2.0, 2.0, 6.0),
+    "key-disclosure": (10.0, 8.0, 10.0),
+}
+# What it would do if somebody called it: libraries legitimately do some of this, so none of it is an alarm by itself.
+_LATENT_BEHAVIOURS = {
+    "reverse-shell": 8.0,
+    "key-disclosure": 7.0,
+    "exfiltration": 6.0,
+    "suspicious-process": 6.0,
+    "decoded-execution": 5.0,
+    "downloaded-process": 4.0,
+    "download-execution": 3.0,
+    "disguised-call": 3.0,
 }
 _EAGER_CODE = {
     f"{stage}-{behaviour}": weights[index]
     for behaviour, weights in _EAGER_BEHAVIOURS.items()
     for index, stage in enumerate(("install", "import", "startup"))
-} | {
+}
+_EAGER_CODE |= {f"latent-{behaviour}": weight for behaviour, weight in _LATENT_BEHAVIOURS.items()} | {
     "startup-code": 0.5,
     "unparsable-python": 0.0,
     "unanalysable-python": 4.0,

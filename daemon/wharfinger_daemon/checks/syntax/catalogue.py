@@ -80,7 +80,6 @@ HOST_FACTS = frozenset(
         "uuid.getnode",
         "pwd.getpwuid",
         "os.getcwd",
-        "builtins.dict(os.environ)",
     }
 )
 """Return who or where the user is."""
@@ -110,6 +109,10 @@ _NETWORK = re.compile(
     | http\.client\.HTTPS?Connection\(\)\.(?: request | connect )
     | urllib3\.(?:PoolManager\(\)\.(?: request | urlopen )|request)
     | socket\.(?: socket\(\)\.(?: connect | connect_ex | sendto ) | create_connection )
+    | (?: tls_client\.Session\(\) | cloudscraper\.create_scraper\(\) | curl_cffi\.requests ) \. (?: get | post )
+    | (?: discord | nextcord | disnake ) \. (?: Sync )? Webhook (?: \.from_url | \.partial )? \(\)\.send
+    | dhooks\.Webhook\(\)\.send | discord_webhook\.DiscordWebhook\(\)\.execute
+    | telebot\.TeleBot\(\)\.send_\w+ | websocket\.create_connection
     | wget\.download | ftplib\.FTP\(\)\.\w+ | smtplib\.SMTP(?:_SSL)?\(\)\.send\w+ | pycurl\.Curl\(\)\.perform
     """,
     re.VERBOSE,
@@ -117,8 +120,26 @@ _NETWORK = re.compile(
 SAVERS = frozenset({"urllib.request.urlretrieve", "urllib.urlretrieve", "wget.download"})
 """Download to a file, named by the second argument."""
 
+KEY_NAMES = re.compile(
+    r"_*(?:private_?keys?|priv_?key|pvt_?key|mnemonics?|(?:seed|secret|recovery)_?(?:phrases?|words?)|seed_words?)",
+    re.IGNORECASE,
+)
+"""Names of what moves somebody's coins."""
+
+KEY_USERS = re.compile(
+    r"(?:hmac|hashlib)\..*|.*(?:sign|verify|encrypt|hash|digest|len|isinstance|bool|pem|ssh).*", re.IGNORECASE
+)
+"""Calls whose result does not give a key away."""
+
+IP_LOOKUPS = re.compile(
+    r"api\.ipify\.org|ip-api\.com|ipinfo\.io|ifconfig\.(?:me|co)|icanhazip\.com|checkip\.amazonaws|ident\.me|ipapi\.co"
+)
+"""Services that tell callers their own address."""
+
+HOST_VARIABLES = frozenset({"USERNAME", "USER", "LOGNAME", "COMPUTERNAME", "HOSTNAME", "USERDOMAIN", "USERPROFILE"})
+
 SENDERS = frozenset({"socket.socket().send", "socket.socket().sendall", "socket.socket().sendto"})
-LOOKUPS = frozenset({"socket.gethostbyname", "socket.getaddrinfo", "socket.gethostbyname_ex"})
+LOOKUPS = frozenset({"socket.gethostbyname", "socket.getaddrinfo", "socket.gethostbyname_ex", "dns.resolver.resolve"})
 
 LOOPBACK = re.compile(r"(?:^|//|@|\s)(?:localhost|127(?:\.\d+){3}|\[?::1\]?|0\.0\.0\.0)(?:[:/\s]|$)")
 DOMAIN = re.compile(

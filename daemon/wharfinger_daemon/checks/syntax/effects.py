@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from wharfinger_daemon.checks.syntax import catalogue, folding
-from wharfinger_daemon.checks.syntax.values import UNKNOWN, Constant, Taint, Value, made_from, taints_of
+from wharfinger_daemon.checks.syntax.values import UNKNOWN, Constant, Taint, Value, made_from, taints_of, without_key
 
 Report = Callable[[str, str], None]
 
 _LEAKS = frozenset({Taint.HOST, Taint.SECRET})
 _HIDDEN = frozenset({Taint.DECODED, Taint.DOWNLOADED})
+_SOURCE_WORDS = ("import", "exec", "urlopen", "requests")
 _FEWEST_NAME_CHARACTERS = 4
 
 
@@ -45,7 +47,8 @@ class Effects:
     """Remembers what happened so far in one module, and reports behaviours.
 
     Behaviours: ``decoded-execution``, ``download-execution``, ``downloaded-process``, ``suspicious-process``,
-    ``network-process``, ``package-install``, ``network``, ``exfiltration``, ``reverse-shell``, ``disguised-call``.
+    ``network-process``, ``package-install``, ``network``, ``exfiltration``, ``key-disclosure``, ``reverse-shell``,
+    ``disguised-call``.
     """
 
     def __init__(self, report: Report) -> None:
@@ -53,6 +56,7 @@ class Effects:
         self._connected = False
         self._duplicated = False
         self._written: list[tuple[Value, frozenset[Taint]]] = []
+        self._sources: list[tuple[Value, Value]] = []
 
     def of(self, call: Call) -> Value:
         """Reports what the call does, and returns its result."""
@@ -75,8 +79,19 @@ class Effects:
         """Code is executed; where it came from decides."""
         if Taint.DOWNLOADED in code.taints:
             self._report("download-execution", "Code that was downloaded is executed.")
-        elif Taint.DECODED in code.taints:
-            self._report("decoded-execution", "Code that was decoded or decrypted is executed.")
+        elif {Taint.DECODED, Taint.SPELLED} & code.taints:
+            self._report("decoded-execution", "Code that was decoded, decrypted or spelled out is executed.")
+
+    def started_sources(self, call: Call) -> list[Value]:
+        """What was written before, as far as it is known, to files that this call starts."""
+        parts = [part for value in call.inputs for part in value.walk()]
+        identities = {id(part) for part in parts}
+        command = made_from(call.inputs).visible
+        return [
+            source
+            for place, source in self._sources
+            if id(place) in identities or (len(place.text) >= _FEWEST_NAME_CHARACTERS and place.text in command)
+        ]
 
     def disguised(self, path: str) -> None:
         """A function was reached by a name that was computed."""
@@ -105,6 +120,8 @@ class Effects:
     def _talked(self, call: Call) -> Value:
         self._connected = self._connected or "connect" in call.name
         visible = made_from((call.receiver, *call.inputs)).visible
+        if Taint.KEY in taints_of(call.inputs):
+            self._report("key-disclosure", "A private key or seed phrase is sent to the network as it is.")
         if _LEAKS & taints_of(call.inputs):
             self._report("exfiltration", "Facts about the user or the machine are sent to the network.")
         elif not catalogue.LOOPBACK.search(visible):
@@ -113,7 +130,8 @@ class Effects:
             target = call.keywords.get("filename", call.keywords.get("out"))
             targets = [*call.arguments[1:2], *([target] if target is not None else [])]
             self._written.extend((value, frozenset({Taint.DOWNLOADED})) for value in targets)
-        result = made_from(call.inputs, call.path + "()", {Taint.DOWNLOADED})
+        asked = {Taint.HOST} if catalogue.IP_LOOKUPS.search(visible) else set()
+        result = made_from(call.inputs, call.path + "()", {Taint.DOWNLOADED} | asked)
         if call.path in catalogue.SAVERS:
             self._written.append((result, frozenset({Taint.DOWNLOADED})))
         return result
@@ -127,9 +145,11 @@ class Effects:
 
     def _wrote(self, call: Call) -> None:
         taints = taints_of(call.inputs) & _HIDDEN
+        places = [place for place in (call.receiver, *call.receiver.items, *call.arguments[1:2]) if _is_place(place)]
         if taints:
-            places = (call.receiver, *call.receiver.items, *call.arguments[1:2])
-            self._written.extend((place, taints) for place in places if _is_place(place))
+            self._written.extend((place, taints) for place in places)
+        if any(word in call.first.text for word in _SOURCE_WORDS):
+            self._sources.extend((place, call.first) for place in places)
 
     def _written_among(self, inputs: Sequence[Value]) -> frozenset[Taint]:
         parts = [part for value in inputs for part in value.walk()]
@@ -155,6 +175,10 @@ def _result(call: Call) -> Value:
         extra.add(Taint.DECODED)
     if call.path in catalogue.HOST_FACTS or _is_whole_environment(call):
         extra.add(Taint.HOST)
+    if call.path == "builtins.chr":
+        extra.add(Taint.SPELLED)
+    if call.path in ("os.getenv", "os.environ.get") and call.first.text in catalogue.HOST_VARIABLES:
+        extra.add(Taint.HOST)
     if call.name in ("recv", "recvfrom"):
         extra.add(Taint.DOWNLOADED)
     if _opens(call) and catalogue.SECRET_FILES.search(made_from(call.inputs).visible):
@@ -162,7 +186,8 @@ def _result(call: Call) -> Value:
     inputs = call.inputs if call.receiver is UNKNOWN else (call.receiver, *call.inputs)
     constant = _constant(call)
     if constant is None:
-        return made_from(inputs, call.path and call.path + "()", extra)
+        result = made_from(inputs, call.path and call.path + "()", extra)
+        return without_key(result) if catalogue.KEY_USERS.fullmatch(call.path or call.name) else result
     return Value(constant=constant, taints=taints_of(inputs) | frozenset(extra), assembled=True)
 
 
@@ -213,3 +238,14 @@ def _of_display(call: Call) -> Constant | None:
     if call.path in ("builtins.bytes", "builtins.bytearray"):
         return folding.byte_string(known)
     return None
+
+
+def source_of(call: Call) -> Value:
+    """The Python source that a call runs: what exec is given, or what stands behind ``-c`` of a command."""
+    if call.path in catalogue.EXECUTORS:
+        return call.first
+    words = call.first.items
+    for flag, source in pairwise(words):
+        if flag.constant == "-c":
+            return source
+    return UNKNOWN

@@ -6,10 +6,9 @@ import ast
 import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from itertools import pairwise
 
 from wharfinger_daemon.checks.syntax import catalogue, folding
-from wharfinger_daemon.checks.syntax.effects import Call, Effects
+from wharfinger_daemon.checks.syntax.effects import Call, Effects, source_of
 from wharfinger_daemon.checks.syntax.values import (
     MOST_ELEMENTS,
     UNKNOWN,
@@ -19,6 +18,7 @@ from wharfinger_daemon.checks.syntax.values import (
     elements,
     made_from,
     taints_of,
+    with_taint,
 )
 
 _BUILTIN_NAMES = frozenset(dir(builtins)) | {"execfile", "unicode", "unichr"}
@@ -120,10 +120,10 @@ class Expressions(ABC):
         return Value(constant=constant) if isinstance(constant, str | bytes | int) else UNKNOWN
 
     def _of_name(self, node: ast.Name) -> Value:
-        return self.look_up(node.id)
+        return _as_named(self.look_up(node.id), node.id)
 
     def _of_attribute(self, node: ast.Attribute) -> Value:
-        return attribute(self.evaluate(node.value), node.attr)
+        return _as_named(attribute(self.evaluate(node.value), node.attr), node.attr)
 
     def _of_named(self, node: ast.NamedExpr) -> Value:
         value = self.evaluate(node.value)
@@ -250,7 +250,8 @@ class Expressions(ABC):
                     self.call_local(value, Call(path="", receiver=UNKNOWN, arguments=[]))
         result = self.effects.of(call)
         if call.path in catalogue.EXECUTORS or call.path in catalogue.PROCESSES:
-            self.run_source(_source_of(call))
+            for source in (source_of(call), *self.effects.started_sources(call)):
+                self.run_source(source)
         return result
 
     def _mapped(self, call: Call) -> Value:
@@ -264,21 +265,15 @@ class Expressions(ABC):
         return made_from(results)
 
 
-def _source_of(call: Call) -> Value:
-    """The Python source that a call runs: what exec is given, or what stands behind ``-c`` of a command."""
-    if call.path in catalogue.EXECUTORS:
-        return call.first
-    words = call.first.items
-    for flag, source in pairwise(words):
-        if flag.constant == "-c":
-            return source
-    return UNKNOWN
-
-
 def _is_namespace(value: Value) -> bool:
     return value.path in ("builtins", "sys.modules", "builtins.globals()", "builtins.locals()") or (
         bool(value.path) and "." not in value.path and not value.items
     )
+
+
+def _as_named(value: Value, name: str) -> Value:
+    is_key = not value.path.startswith("builtins.") and catalogue.KEY_NAMES.fullmatch(name) is not None
+    return with_taint(value, Taint.KEY) if is_key and value.function is None else value
 
 
 def _renamed(value: Value, assembled: bool) -> Value:
@@ -294,4 +289,4 @@ def _operated(operation: str, left: Value, right: Value) -> Value:
             return Value(constant=constant, taints=left.taints | right.taints, assembled=True)
     if operation == "Add" and left.items and right.items and not left.path and not right.path:
         return made_from((*left.items, *right.items))
-    return made_from((left, right))
+    return made_from((left, right), extra=[Taint.SPELLED] if operation == "BitXor" else [])

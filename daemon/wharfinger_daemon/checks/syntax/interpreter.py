@@ -1,58 +1,38 @@
 """Follows the statements of a module that run by themselves, and the local functions that these call.
 
 Branches are followed one after another, loops once, functions with the values that they are called with. What is only
-defined and never called is not followed. The result is a list of behaviours with their lines.
+defined and never called is followed afterwards, if that is asked for, with arguments that nothing is known of: what it
+does is *latent*, since somebody else has to call it. The result is a list of behaviours with their lines.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from wharfinger_daemon.checks.syntax.definitions import COMMAND_CLASSES, as_loaded, is_main_guard, parameters
 from wharfinger_daemon.checks.syntax.effects import Call, Effects
 from wharfinger_daemon.checks.syntax.expressions import BudgetSpentError, Expressions
 from wharfinger_daemon.checks.syntax.values import UNKNOWN, FunctionNode, Value, attribute, made_from
 
 MAX_STEPS = 1_000_000
+MAX_LATENT_STEPS = 300_000
 _MAX_CALL_DEPTH = 12
 _MAX_CALLS_OF_ONE = 20
 _MAX_SOURCE_DEPTH = 5
-_COMMAND_CLASSES = frozenset(
-    [
-        "Command",
-        "install",
-        "install_lib",
-        "install_scripts",
-        "install_data",
-        "develop",
-        "egg_info",
-        "build",
-        "build_py",
-        "build_ext",
-        "build_clib",
-        "build_scripts",
-        "sdist",
-        "bdist",
-        "bdist_egg",
-        "bdist_wheel",
-        "test",
-        "clean",
-        "easy_install",
-        "editable_wheel",
-        "dist_info",
-    ]
-)
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Something that the code does by itself, where it does it."""
+    """Something that the code does, where it does it; ``latent`` if it does so only when another module calls it."""
 
     name: str
     message: str
     line: int
+    latent: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,11 +43,12 @@ class Analysis:
     complete: bool
 
 
-def analyse(tree: ast.Module, *, as_program: bool) -> Analysis:
+def analyse(tree: ast.Module, *, as_program: bool, latent: bool = False) -> Analysis:
     """Follows a module.
 
     Args:
         as_program: it runs as ``__main__`` and its command classes run too, as those of a setup.py do.
+        latent: follow also what is only defined, as far as ``MAX_LATENT_STEPS`` go; completeness does not depend on it.
     """
     interpreter = _Interpreter(as_program=as_program)
     complete = True
@@ -76,6 +57,9 @@ def analyse(tree: ast.Module, *, as_program: bool) -> Analysis:
         interpreter.run_commands()
     except (BudgetSpentError, RecursionError):
         complete = False
+    if latent:
+        with contextlib.suppress(BudgetSpentError, RecursionError):
+            interpreter.run_defined()
     return Analysis(tuple(interpreter.found.values()), complete and not (as_program and interpreter.cut_off))
 
 
@@ -105,6 +89,9 @@ class _Interpreter(Expressions):
         self._calls: dict[FunctionNode, int] = {}
         self.cut_off = False
         self._commands: list[Value] = []
+        self._defined: list[FunctionNode] = []
+        self._guarded: list[list[ast.stmt]] = []
+        self._latent = False
         self._statements: dict[type[ast.stmt], Callable[..., None]] = {
             ast.Import: self._import,
             ast.ImportFrom: self._import_from,
@@ -140,6 +127,17 @@ class _Interpreter(Expressions):
             for name in command.members or ():
                 self.call_local(attribute(command, name), Call("", UNKNOWN, [command]))
 
+    def run_defined(self) -> None:
+        """Calls what nobody called, with unknown arguments; what it does is latent."""
+        self._latent = True
+        self._steps = MAX_LATENT_STEPS
+        # Functions that are met on the way are added behind.
+        for body in self._guarded:
+            self.follow(body)
+        for function in self._defined:
+            if function not in self._calls:
+                self.call_local(Value(function=function), Call("", UNKNOWN, []))
+
     def call_local(self, function: Value, call: Call) -> Value:
         if function.members is not None:
             initialiser = function.members.get("__init__")
@@ -156,7 +154,7 @@ class _Interpreter(Expressions):
             self.cut_off = self.cut_off or self._calls[node] == 1
             return made_from(call.inputs)
         line = self._line
-        self.scopes.append(_parameters(node, function, call))
+        self.scopes.append(parameters(node, function, call))
         self._returned.append([])
         try:
             if isinstance(node, ast.Lambda):
@@ -186,7 +184,8 @@ class _Interpreter(Expressions):
             self._line_is_fixed = was_fixed
 
     def _report(self, name: str, message: str) -> None:
-        self.found.setdefault((name, self._line), Behaviour(name, message, self._line))
+        # What runs by itself was found first, and is not latent because another function does it, too.
+        self.found.setdefault((name, self._line), Behaviour(name, message, self._line, self._latent))
 
     # ---- Statements
 
@@ -219,13 +218,14 @@ class _Interpreter(Expressions):
             self.bind_target(target, value)
 
     def _assign_more(self, node: ast.AugAssign) -> None:
-        both = ast.BinOp(left=_as_loaded(node.target), op=node.op, right=node.value)
+        both = ast.BinOp(left=as_loaded(node.target), op=node.op, right=node.value)
         self.bind_target(node.target, self.evaluate(both))
 
     def _define(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             self.evaluate(part)
         self.bind(node.name, Value(function=node))
+        self._defined.append(node)
 
     def _define_class(self, node: ast.ClassDef) -> None:
         for decorator in node.decorator_list:
@@ -245,11 +245,12 @@ class _Interpreter(Expressions):
         names = {base.path.rpartition(".")[2] for base in bases} | {
             ast.unparse(base) for base in node.bases[:1] if isinstance(base, ast.Name)
         }
-        if self._as_program and (names & _COMMAND_CLASSES or "run" in methods):
+        if self._as_program and (names & COMMAND_CLASSES or "run" in methods):
             self._commands.append(value)
 
     def _if(self, node: ast.If) -> None:
-        if _is_main_guard(node.test) and not self._as_program and not self._line_is_fixed:
+        if is_main_guard(node.test) and not self._as_program and not self._line_is_fixed:
+            self._guarded.append(node.body)
             self.follow(node.orelse)
             return
         if isinstance(node.test, ast.Name | ast.Attribute) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
@@ -276,25 +277,3 @@ class _Interpreter(Expressions):
         value = self.evaluate(node.value)
         if self._returned:
             self._returned[-1].append(value)
-
-
-def _as_loaded(target: ast.expr) -> ast.expr:
-    return ast.Name(id=target.id, ctx=ast.Load()) if isinstance(target, ast.Name) else target
-
-
-def _is_main_guard(test: ast.expr) -> bool:
-    parts: Sequence[ast.expr] = [test.left, *test.comparators] if isinstance(test, ast.Compare) else []
-    return any(isinstance(part, ast.Name) and part.id == "__name__" for part in parts)
-
-
-def _parameters(node: FunctionNode, function: Value, call: Call) -> dict[str, Value]:
-    """The local names that a call begins with."""
-    names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
-    arguments = list(call.arguments)
-    if names[:1] == ["self"] and len(arguments) < len(names):
-        arguments.insert(0, call.receiver)
-    local = dict(zip(names, arguments, strict=False))
-    local.update({name: value for name, value in call.keywords.items() if not name.startswith("**")})
-    if node.args.vararg is not None:
-        local[node.args.vararg.arg] = made_from(arguments[len(names) :])
-    return {name: local.get(name, UNKNOWN) for name in names} | local

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 Constant = str | bytes | int
@@ -28,6 +28,10 @@ class Taint(Enum):
     """Says who and where the user is: host name, user name, the whole environment."""
     SECRET = auto()
     """Out of a file that holds secrets."""
+    KEY = auto()
+    """By its name, a private key, a mnemonic or a seed phrase."""
+    SPELLED = auto()
+    """Put together character by character, or by exclusive or."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,16 @@ def made_from(values: Iterable[Value], path: str = "", extra: Iterable[Taint] = 
     """A value of unknown content that depends on others."""
     items = tuple(values)
     return Value(path=path, items=items, taints=taints_of(items) | frozenset(extra))
+
+
+def with_taint(value: Value, taint: Taint) -> Value:
+    """The same value, known to come from there, too."""
+    return replace(value, taints=value.taints | {taint})
+
+
+def without_key(value: Value) -> Value:
+    """A value that does not give away the key that it was made with."""
+    return replace(value, items=(), taints=value.taints - {Taint.KEY}) if Taint.KEY in value.taints else value
 
 
 def attribute(value: Value, name: str) -> Value:
