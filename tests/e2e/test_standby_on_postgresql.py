@@ -74,21 +74,27 @@ def test_standby_takes_the_place_of_a_signer_that_was_killed(
     assert 0 == run_cli("audit", "verify", "--config", str(leader.home / "config.toml")).returncode
 
 
-def test_signer_that_was_paused_too_long_ends_and_the_other_signs(leader: DaemonProcess, other: DaemonProcess) -> None:
-    for one in (leader, other):
-        # Signing alone: the lock on the metadata directory would keep the other one waiting for the paused one.
-        file = leader.home / one.configuration
-        text = re.sub(r"(?m)^roles = .*$", 'roles = ["sign"]', file.read_text(), count=1)
-        file.write_text(re.sub(r"(?m)^\[metadata\]\nrepository = .*$", "", text))
+def test_publisher_that_was_paused_too_long_ends_and_the_other_publishes(
+    leader: DaemonProcess, other: DaemonProcess, tmp_path: Path
+) -> None:
     leader.start()
     other.start(wait=False)
     poll(lambda: stands_by(other), "the other one stands by")
+    with leader.client() as client:
+        client.publish_targets(REPOSITORY, add=[target("packages/before.whl")])
     assert leader.process is not None
     leader.process.send_signal(signal.SIGSTOP)
     other.wait_ready()
-    leader.process.send_signal(signal.SIGCONT)
-    assert 2 == leader.ended()
-    assert "Another process signs with this database" in leader.log()
+    with other.client() as client:
+        newest = client.publish_targets(REPOSITORY, add=[target("packages/meanwhile.whl")]).timestamp_version
+        leader.process.send_signal(signal.SIGCONT)
+        assert 2 == leader.ended()
+        assert "Another process signs with this database" in leader.log()
+        assert newest <= client.get_metadata(REPOSITORY, "timestamp").version
+    updater = other.updater(tmp_path / "remembers")
+    updater.refresh()
+    for path in ("packages/before.whl", "packages/meanwhile.whl"):
+        assert updater.get_targetinfo(path) is not None
     assert 0 == other.stop()
 
 

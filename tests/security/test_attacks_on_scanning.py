@@ -272,17 +272,20 @@ def test_what_is_hostile_or_was_not_examined_to_its_end_is_never_benign(
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "classification"),
     [
-        tar_gz(header(b"a/b.py", 0, field=b"\x80\0\0\0\x7f" + b"\xff" * 7)),
-        tar_gz(pax(size=str(2**62)), member(b"a/b.py", b"")),
+        (tar_gz(header(b"a/b.py", 0, field=b"\x80\0\0\0\x7f" + b"\xff" * 7)), wire.CLASSIFICATION_INDETERMINATE),
+        # Readers differ in which size they believe, which nobody does by accident.
+        (tar_gz(pax(size=str(2**62)), member(b"a/b.py", b"")), wire.CLASSIFICATION_THREAT),
     ],
     ids=["in a header", "in a pax header"],
 )
-def test_an_immense_size_does_not_keep_a_worker_busy(shared_daemon: DaemonProcess, scan: Scan, content: bytes) -> None:
+def test_an_immense_size_does_not_keep_a_worker_busy(
+    shared_daemon: DaemonProcess, scan: Scan, content: bytes, classification: int
+) -> None:
     """150 bytes must not cost two time-outs of a worker."""
     before = shared_daemon.log().count("scan_worker_failed")
-    assert wire.CLASSIFICATION_INDETERMINATE == scan(content).classification
+    assert classification == scan(content).classification
     assert before == shared_daemon.log().count("scan_worker_failed")
 
 

@@ -56,3 +56,9 @@ class VersionWitness:
         for file in self._directory.glob("[0-9]*.json"):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()
             assert digest == self._seen.setdefault(file.name, digest), f"{file.name} changed its content"
+
+
+def leftovers(directory: Path) -> list[Path]:
+    """What is half written in a metadata directory, and nobody's lock."""
+    hidden = [file for file in directory.rglob(".*") if file.is_file()]
+    return [file for file in hidden if file.name not in (".publisher", ".publisher-taking")]

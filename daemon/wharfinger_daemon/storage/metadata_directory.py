@@ -2,7 +2,8 @@
 
 A file is written under a temporary name and made durable before it gets its own, so that it is whole or absent. A
 versioned file gets its name with ``link``, which never overwrites; the timestamp with ``rename``, which replaces in one
-step. The directory itself is made durable before a call returns. The staged note is a hidden file.
+step. The directory itself is made durable before a call returns. The staged note is a hidden file. A publisher makes
+temporary files in the folder that comes with its lock, so that one that lost it can replace nothing any more.
 
 All names are opened relative to the directory, never through a symbolic link.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import stat
@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from wharfinger_daemon.errors import Reason, StartupError, UnavailableError
+from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.metadata.ports import (
     VersionedFile,
     another_content,
@@ -30,6 +30,7 @@ from wharfinger_daemon.metadata.ports import (
     removable_file_name,
     versioned_file,
 )
+from wharfinger_daemon.storage.directory_lock import DirectoryLock, another_works_on
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class MetadataDirectory:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock: DirectoryLock | None = None
         self._locked: int | None = None
 
     async def read(self, role: str, version: int) -> bytes | None:
@@ -58,10 +60,10 @@ class MetadataDirectory:
         return await self._in_directory(lambda directory: [_read(directory, name) for name in names])
 
     async def add(self, files: Sequence[VersionedFile]) -> None:
-        await self._in_directory(lambda directory: _add(directory, files))
+        await self._in_directory(lambda directory: _add(directory, files, self._folder))
 
     async def replace_timestamp(self, content: bytes, *, replacing: bytes | None) -> None:
-        await self._in_directory(lambda directory: _replace_timestamp(directory, content, replacing))
+        await self._in_directory(lambda directory: _replace_timestamp(directory, content, replacing, self._folder))
 
     async def absent(self, files: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         return await self._in_directory(lambda directory: [file for file in files if not _holds(directory, file)])
@@ -75,7 +77,11 @@ class MetadataDirectory:
 
     async def stage(self, content: bytes | None) -> None:
         await self._in_directory(
-            lambda directory: _remove(directory, _STAGED) if content is None else _replace(directory, _STAGED, content)
+            lambda directory: (
+                _remove_staged(directory, self._folder)
+                if content is None
+                else _replace(directory, _STAGED, content, self._folder)
+            )
         )
 
     async def staged(self) -> bytes | None:
@@ -84,8 +90,8 @@ class MetadataDirectory:
     async def lock(self) -> None:
         """Also removes what a killed publisher left half written."""
         if self._locked is not None:
-            raise self._busy()
-        self._locked = await asyncio.to_thread(self._take_lock)
+            raise another_works_on(self._path)
+        await asyncio.to_thread(self._take_lock)
         try:
             await self._in_directory(_sweep)
         except BaseException:
@@ -93,22 +99,24 @@ class MetadataDirectory:
             raise
 
     async def unlock(self) -> None:
-        if self._locked is not None:
+        if self._locked is not None and self._lock is not None:
             os.close(self._locked)
-            self._locked = None
+            lock, self._locked, self._lock = self._lock, None, None
+            await asyncio.to_thread(lock.release)
 
-    def _take_lock(self) -> int:
-        # The lock belongs to the open directory: the kernel lets go of it when the process ends, however it ends.
+    @property
+    def _folder(self) -> str | None:
+        return None if self._lock is None else self._lock.folder
+
+    def _take_lock(self) -> None:
         with self._errors_told():
             directory = os.open(self._path, _DIRECTORY)
             try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                self._lock = DirectoryLock(self._path)
+            except BaseException:
                 os.close(directory)
-                if isinstance(error, BlockingIOError):
-                    raise self._busy() from error
                 raise
-            return directory
+            self._locked = directory
 
     async def _in_directory(self, work: Callable[[int], T]) -> T:
         return await asyncio.to_thread(self._work, work)
@@ -132,18 +140,17 @@ class MetadataDirectory:
         try:
             yield
         except OSError as error:
+            if self._locked is not None and self._lock is not None and not self._lock.holds(self._locked):
+                raise UnavailableError(
+                    f"Another publisher works on the metadata directory {self._path} by now, so this one writes "
+                    "nothing any more. Stop it.",
+                    reason=Reason.FENCED,
+                ) from error
             raise UnavailableError(
                 f"The metadata directory {self._path} cannot be used: {error.strerror or error}. Look at the disk and "
                 "at the permissions, then retry.",
                 reason=Reason.STORE_UNAVAILABLE,
             ) from error
-
-    def _busy(self) -> StartupError:
-        return StartupError(
-            f"Another publisher works on the metadata directory {self._path}. Stop the other daemon, or configure "
-            "another directory.",
-            reason=Reason.PUBLISHER_RUNNING,
-        )
 
 
 def _read(directory: int, name: str) -> bytes | None:
@@ -158,20 +165,20 @@ def _read(directory: int, name: str) -> bytes | None:
         return file.read()
 
 
-def _add(directory: int, files: Sequence[VersionedFile]) -> None:
+def _add(directory: int, files: Sequence[VersionedFile], folder: str | None) -> None:
     if len(files) == 1:
-        _add_one(directory, files[0])
+        _add_one(directory, files[0], folder)
     else:
         # A disk makes several files durable in little more time than one.
         with ThreadPoolExecutor(_WRITERS, thread_name_prefix="metadata") as writers:
-            for _ in writers.map(lambda file: _add_one(directory, file), files):
+            for _ in writers.map(lambda file: _add_one(directory, file, folder), files):
                 pass  # An error is raised here, when all the others have come to their end.
     os.fsync(directory)
 
 
-def _add_one(directory: int, file: VersionedFile) -> None:
+def _add_one(directory: int, file: VersionedFile, folder: str | None) -> None:
     name = file_name(file.role, file.version)
-    with _durable(directory, name, file.content) as unfinished:
+    with _durable(directory, name, file.content, folder) as unfinished:
         try:
             os.link(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
         except FileExistsError as error:
@@ -179,16 +186,16 @@ def _add_one(directory: int, file: VersionedFile) -> None:
                 raise another_content(name) from error
 
 
-def _replace_timestamp(directory: int, content: bytes, replacing: bytes | None) -> None:
-    # Between the look and the step nobody else writes: the directory is locked.
+def _replace_timestamp(directory: int, content: bytes, replacing: bytes | None, folder: str | None) -> None:
+    # If another publisher writes between the look and the step, there is no folder any more to make the step from.
     name = file_name("timestamp", 0)
     if _read(directory, name) not in (replacing, content):
         raise another_timestamp()
-    _replace(directory, name, content)
+    _replace(directory, name, content, folder)
 
 
-def _replace(directory: int, name: str, content: bytes) -> None:
-    with _durable(directory, name, content) as unfinished:
+def _replace(directory: int, name: str, content: bytes, folder: str | None) -> None:
+    with _durable(directory, name, content, folder) as unfinished:
         os.rename(unfinished, name, src_dir_fd=directory, dst_dir_fd=directory)
     os.fsync(directory)
 
@@ -197,6 +204,17 @@ def _remove(directory: int, *names: str) -> None:
     for name in names:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
+    os.fsync(directory)
+
+
+def _remove_staged(directory: int, folder: str | None) -> None:
+    if folder is None:
+        _remove(directory, _STAGED)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(_STAGED, f"{folder}/{_STAGED}", src_dir_fd=directory, dst_dir_fd=directory)
+        os.unlink(f"{folder}/{_STAGED}", dir_fd=directory)
+    os.stat(folder, dir_fd=directory)  # Where the folder is gone, the note is another's, and stays.
     os.fsync(directory)
 
 
@@ -213,9 +231,10 @@ def _holds(directory: int, file: tuple[str, int]) -> bool:
 
 
 @contextlib.contextmanager
-def _durable(directory: int, name: str, content: bytes) -> Iterator[str]:
+def _durable(directory: int, name: str, content: bytes, folder: str | None) -> Iterator[str]:
     """A file with this content under a temporary name, which is gone afterwards."""
     unfinished = f".{name}.{secrets.token_hex(8)}{_UNFINISHED}"
+    unfinished = unfinished if folder is None else f"{folder}/{unfinished}"
     descriptor = os.open(unfinished, _CREATE, 0o644, dir_fd=directory)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -58,6 +59,72 @@ async def test_another_process_is_kept_out_until_it_is_gone(tmp_path: Path) -> N
     await store.unlock()
 
 
+class Paused:
+    """Another process that holds the lock of a directory, and stands still in the middle of a write."""
+
+    PROGRAM = (
+        "import asyncio, os, sys; from pathlib import Path\n"
+        "from wharfinger_daemon.metadata.ports import VersionedFile\n"
+        "from wharfinger_daemon.storage.metadata_directory import MetadataDirectory\n"
+        "name, function = sys.argv[2], getattr(os, sys.argv[2])\n"
+        "async def main():\n"
+        "    store = MetadataDirectory(Path(sys.argv[1])); await store.lock()\n"
+        "    def stop(*arguments, **options):\n"
+        "        print('stops', flush=True); os.kill(os.getpid(), 19); return function(*arguments, **options)\n"
+        "    setattr(os, name, stop)\n"
+        "    try:\n"
+        "        if name == 'link': await store.add([VersionedFile('bins-0', 2, b'late')])\n"
+        "        elif name == 'unlink': await store.stage(None)\n"
+        "        else: await store.replace_timestamp(b'late', replacing=b'1')\n"
+        "    except Exception as error: print(error.reason, flush=True)\n"
+        "    else: print('done', flush=True)\n"
+        "asyncio.run(main())\n"
+    )
+
+    def __init__(self, directory: Path, function: str) -> None:
+        command = [sys.executable, "-c", self.PROGRAM, str(directory), function]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        assert b"stops\n" == self._output.readline()
+
+    def goes_on(self) -> str:
+        """What comes of its write when it wakes."""
+        self._process.send_signal(signal.SIGCONT)
+        told = self._output.read().decode().replace("stops\n", "").strip()
+        self._output.close()
+        self._process.wait()
+        return told
+
+
+@pytest.mark.parametrize("function", ["link", "rename", "fsync"])
+async def test_publisher_that_stands_still_loses_its_place_and_changes_nothing_when_it_wakes(
+    tmp_path: Path, function: str
+) -> None:
+    before = MetadataDirectory(tmp_path)
+    await before.replace_timestamp(b"1", replacing=None)
+    paused = Paused(tmp_path, function)
+    store = MetadataDirectory(tmp_path)
+    await store.lock()
+    await store.add([VersionedFile("bins-0", 1, b"in time")])
+    await store.replace_timestamp(b"2", replacing=b"1")
+    assert Reason.FENCED == paused.goes_on()
+    assert [b"2", b"in time", None] == await store.read_all([("timestamp", 0), ("bins-0", 1), ("bins-0", 2)])
+    await store.add([VersionedFile("bins-0", 2, b"the next")])
+    await store.unlock()
+
+
+async def test_staged_note_of_the_next_publisher_survives_the_one_that_wakes(tmp_path: Path) -> None:
+    await MetadataDirectory(tmp_path).stage(b"of the first")
+    paused = Paused(tmp_path, "unlink")
+    store = MetadataDirectory(tmp_path)
+    await store.lock()
+    await store.stage(b"of the next")
+    assert Reason.FENCED == paused.goes_on()
+    assert b"of the next" == await store.staged()
+    await store.unlock()
+
+
 async def test_what_a_killed_publisher_left_half_written_is_removed(tmp_path: Path) -> None:
     leftover = tmp_path / ".2.bins-0.json.0123456789abcdef.unfinished"
     leftover.write_bytes(b"half")
@@ -66,7 +133,8 @@ async def test_what_a_killed_publisher_left_half_written_is_removed(tmp_path: Pa
     store = MetadataDirectory(tmp_path)
     await store.lock()
     await store.unlock()
-    assert {".other", "1.root.json"} == {file.name for file in tmp_path.iterdir()}
+    locks = {".publisher", ".publisher-taking"}
+    assert {".other", "1.root.json"} == {file.name for file in tmp_path.iterdir()} - locks
 
 
 async def test_links_are_not_followed(tmp_path: Path) -> None:

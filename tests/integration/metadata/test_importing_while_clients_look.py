@@ -59,8 +59,8 @@ class Watching:
     def _wrap(self, store: Any, name: str) -> None:
         method: Callable[..., Awaitable[None]] = getattr(store, name)
 
-        async def looked_at(*arguments: Any) -> None:
-            await method(*arguments)
+        async def looked_at(*arguments: Any, **named: Any) -> None:
+            await method(*arguments, **named)
             self.look(f"after {name} (look {self._looks})")
 
         setattr(store, name, looked_at)

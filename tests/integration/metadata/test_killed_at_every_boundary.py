@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.ngclient_directory import client_of
 from tests.support.publishing import Boundaries, Killed, PublishingWorld, close_quietly, make_world, target
-from tests.support.repository import VersionWitness, targets_of
+from tests.support.repository import VersionWitness, leftovers, targets_of
 from wharfinger_daemon.errors import WharfingerError
 from wharfinger_daemon.metadata.planning import Change
 from wharfinger_daemon.metadata.publisher import PublisherSettings
@@ -97,7 +97,7 @@ async def test_killed_while_publishing(template: PublishingWorld, tmp_path: Path
         assert listed in expected_states(acknowledged), f"a change was lost or halved after {where}"
         client = client_of(world.metadata, tmp_path / f"client-{at}")
         assert (KEPT in listed) == (client.get_targetinfo(KEPT) is not None)
-        assert not list(world.metadata.glob(".*")), f"something half written was left after {where}"
+        assert not leftovers(world.metadata), f"something half written was left after {where}"
         world.close()
     assert {"prepare", "sign", "add", "replace_timestamp", "mark_published"} <= seen
 

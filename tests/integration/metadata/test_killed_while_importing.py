@@ -12,7 +12,7 @@ import pytest
 from tests.support.importing import NAME, ImportWorld, Process, make_import_world
 from tests.support.ngclient_directory import client_of
 from tests.support.publishing import Boundaries, Killed, target
-from tests.support.repository import VersionWitness
+from tests.support.repository import VersionWitness, leftovers
 from wharfinger_daemon.errors import WharfingerError
 from wharfinger_daemon.metadata.publisher import Publisher
 from wharfinger_daemon.signing.standing import KeyState
@@ -110,7 +110,7 @@ async def test_killed_while_importing(scene: Scene, tmp_path: Path, after: bool)
             taken = process.standing.now.repository(NAME).versions["root"] == 2
             assert taken or not acknowledged
             assert taken == visible(one.world, {"2.root.json", "2.bins.json"}), f"half an import after {where}"
-            assert not list(one.world.metadata.glob(".*")), f"something was left after {where}"
+            assert not leftovers(one.world.metadata), f"something was left after {where}"
             outcome = await process.take(*scene.files, revoke=scene.revoke)
             assert 2 == outcome.versions["root"]
             await process.publisher.publish([target(f"packages/{at}.whl")], [], timeout_seconds=30)
