@@ -79,7 +79,7 @@ async def test_client_of_before_finds_everything_in_bins_that_became_more(
     assert {*PATHS[1:], "packages/new.whl"} == targets_of(world.metadata).keys()
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.long), True], ids=["before", "after"])
 async def test_killed_while_bins_grow(tmp_path: Path, after: bool) -> None:
     template = await make_published(tmp_path / "template")
     file = template.ceremony.next("bins", grow)

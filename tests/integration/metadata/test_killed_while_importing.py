@@ -83,7 +83,7 @@ def visible(world: ImportWorld, names: set[str]) -> bool:
     return names <= {file.name for file in world.metadata.iterdir()}
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("after", [False, pytest.param(True, marks=pytest.mark.long)], ids=["before", "after"])
 async def test_killed_while_importing(scene: Scene, tmp_path: Path, after: bool) -> None:
     counting = Boundaries(-1, after=False)
     assert await import_until_killed(scene.copy(tmp_path / "counting"), counting)
