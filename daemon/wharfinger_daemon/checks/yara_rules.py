@@ -1,8 +1,7 @@
-"""The check ``yara-rules``: a pack of YARA-X rules over every text in the artifact.
+"""The check ``yara-rules``: a pack of YARA-X rules over every member of the artifact, whatever its name and kind.
 
 The rules are the files in ``rules/``; a rule's name in kebab case is the finding's rule, its ``description`` the
-message. What a text must contain before one of them can match is worked out of their source. Binaries, and documents
-that only speak of such things, are left out: see ``_is_examined``.
+message. What a member must contain before one of them can match is worked out of their source, so that they run on few.
 """
 
 from __future__ import annotations
@@ -16,15 +15,13 @@ from wharfinger_daemon.checks.rule_needs import need_of_rules
 from wharfinger_daemon.scanning.plugin import Evidence, FileCheck, Member
 
 _SCAN_SECONDS = 20
-_SNIFFED_BYTES = 8192
-_DOCUMENTS = (".md", ".rst", ".html", ".htm", ".ipynb", ".po", ".pot", ".svg", ".css", ".yar", ".yara", ".map")
 
 
 class YaraRulesCheck(FileCheck):
     """Rules are compiled once, when the check is made."""
 
     name = "yara-rules"
-    version = "1"
+    version = "2"
 
     def __init__(self) -> None:
         folder = files("wharfinger_daemon.checks") / "rules"
@@ -42,15 +39,9 @@ class YaraRulesCheck(FileCheck):
         self._scanner.max_matches_per_pattern(100)
 
     def member(self, member: Member) -> Iterator[Evidence]:
-        if not _is_examined(member):
-            return
         self._scanner.set_global("member", member.name.lower())
         for rule in self._scanner.scan(member.content).matching_rules:
             description = next(value for key, value in rule.metadata if key == "description")
             offsets = [match.offset for pattern in rule.patterns for match in pattern.matches]
             line = member.content.count(b"\n", 0, min(offsets)) + 1
             yield Evidence(rule.identifier.replace("_", "-"), str(description), line=line)
-
-
-def _is_examined(member: Member) -> bool:
-    return not member.name.lower().endswith(_DOCUMENTS) and b"\0" not in member.content[:_SNIFFED_BYTES]

@@ -102,9 +102,12 @@ def test_a_member_in_a_nested_archive_is_examined_too() -> None:
     assert found(FOUND["discord-webhook-harvest"], "pkg/data.txt")
 
 
-def test_documents_and_binaries_are_left_out() -> None:
-    assert [] == found(FOUND["discord-webhook-harvest"], "README.md")
-    assert [] == found(b"\x7fELF\0" + FOUND["discord-webhook-harvest"].encode(), "pkg/lib.so")
+@pytest.mark.parametrize("name", ["README.md", "index.html", "lib.so", "icon.png", "a.yar", "a.pyc", "no_suffix"])
+@pytest.mark.parametrize("prefix", [b"", b"\x7fELF\0", b"\x89PNG\r\n\x1a\n\0"], ids=["text", "program", "image"])
+def test_no_kind_of_member_is_passed_over(name: str, prefix: bytes) -> None:
+    """A payload needs no name that Python runs: the code that reads it is elsewhere."""
+    content = prefix + FOUND["discord-webhook-harvest"].encode()
+    assert [("discord-webhook-harvest", 1)] == [(rule, 1) for rule, _ in found(content, name)]
 
 
 def test_off_screen_code_counts_in_python_only() -> None:
