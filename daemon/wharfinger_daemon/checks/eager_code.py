@@ -97,6 +97,7 @@ class EagerCodeCheck(FileCheck):
 
     name = "eager-code"
     version = "2"
+    repeatable = True
 
     def member(self, member: Member) -> Iterator[Evidence]:
         path = member.name.rpartition("!/")[2]

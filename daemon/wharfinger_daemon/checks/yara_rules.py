@@ -22,6 +22,7 @@ class YaraRulesCheck(FileCheck):
 
     name = "yara-rules"
     version = "2"
+    repeatable = True
 
     def __init__(self) -> None:
         folder = files("wharfinger_daemon.checks") / "rules"

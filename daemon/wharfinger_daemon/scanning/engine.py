@@ -14,6 +14,7 @@ from wharfinger_daemon.scanning.deadline import Deadline, Overrun
 from wharfinger_daemon.scanning.model import Examination, Finding, Subject, Unread
 from wharfinger_daemon.scanning.plugin import Anomaly, Check, Evidence, Member, ScanContext, excerpt, need_of
 from wharfinger_daemon.scanning.prepass import Prepass
+from wharfinger_daemon.scanning.remembered import Remembered
 
 _RULE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _RULE_CHARACTERS = 64
@@ -52,6 +53,9 @@ class Engine:
         self._checks = tuple(checks)
         self._limits = limits
         self._deadline = deadline
+        self._remembered = {
+            check.name: Remembered() for check in self._checks if getattr(check, "repeatable", False) is True
+        }
         kinds = frozenset(kind for check in self._checks for kind in check.subjects)
         self._by_kind = {kind: tuple(check for check in self._checks if kind in check.subjects) for kind in kinds}
         self._prepasses = {
@@ -73,7 +77,10 @@ class Engine:
         context = ScanContext(
             subject=subject, format=artifact.format, size=artifact.size, member_names=artifact.member_names
         )
-        runs = [_Run(check, self._limits, self._deadline) for check in self._by_kind.get(subject.kind, ())]
+        runs = [
+            _Run(check, self._limits, self._deadline, self._remembered.get(check.name))
+            for check in self._by_kind.get(subject.kind, ())
+        ]
         prepass = self._prepasses.get(subject.kind, _NO_CHECKS)
         for run in runs:
             run.begin(context)
@@ -91,7 +98,8 @@ class Engine:
 class _Run:
     """One check on one artifact."""
 
-    def __init__(self, check: Check, limits: EngineLimits, deadline: Deadline) -> None:
+    def __init__(self, check: Check, limits: EngineLimits, deadline: Deadline, remembered: Remembered | None) -> None:
+        self._remembered = remembered
         self._check = check
         self._limits = limits
         self._deadline = deadline
@@ -111,21 +119,34 @@ class _Run:
             self._out = True
 
     def member(self, member: Member) -> None:
-        """Shows one member."""
-        self._collect(lambda: self._check.member(member), member)
+        """Shows one member, unless it is remembered what was found in it."""
+        if self._remembered is None:
+            self._collect(lambda: self._check.member(member), member)
+            return
+        known = self._remembered.recall(member)
+        if known is not None:
+            self._collect(lambda: iter(known), member)
+            return
+        found = self._collect(lambda: self._check.member(member), member)
+        if found is not None:
+            self._remembered.keep(member, found)
 
     def finish(self, anomalies: Sequence[Anomaly]) -> None:
         """Shows the anomalies, and says that this was all."""
         self._collect(lambda: self._check.anomalies(tuple(anomalies)), None)
         self._collect(self._check.end, None)
 
-    def _collect(self, examine: Callable[[], Iterator[Evidence]], member: Member | None) -> None:
+    def _collect(self, examine: Callable[[], Iterator[Evidence]], member: Member | None) -> list[Evidence] | None:
+        """What the check yielded; None if it is out, or did not come to its end."""
+        yielded: list[Evidence] = []
+
         def collected() -> None:
             for evidence in examine():
                 self._keep(evidence, member)
+                if len(yielded) <= self._limits.findings_per_check:
+                    yielded.append(evidence)
 
-        if not self._out:
-            self._guarded(collected, member)
+        return yielded if not self._out and self._guarded(collected, member) else None
 
     def _guarded(self, function: Callable[[], None], member: Member | None) -> bool:
         started = time.monotonic()

@@ -14,7 +14,8 @@ instance examines many artifacts, so ``begin`` must forget the one before.
                     yield Evidence(rule="to-be-done", message="Somebody is not finished.", line=number)
 
 A check that costs much states in ``needs`` what a member must contain before it can find anything there; it is shown
-those members only. The findings are the same, only sooner.
+those members only. One that judges each member by itself says so with ``repeatable``. The findings are the same, only
+sooner.
 
 A check that raises, runs past its deadline or exhausts its memory loses only its own findings, and the part that it
 did not see counts as unread: the verdict cannot be benign.
@@ -22,6 +23,7 @@ did not see counts as unread: the verdict cannot be benign.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -110,6 +112,11 @@ class Member:
     content: bytes = field(repr=False)
 
     @cached_property
+    def digest(self) -> bytes:
+        """BLAKE2b of the content, 32 bytes."""
+        return hashlib.blake2b(self.content, digest_size=32).digest()
+
+    @cached_property
     def text(self) -> str:
         """The content decoded as UTF-8, undecodable bytes replaced, a byte order mark removed."""
         return self.content.decode("utf-8-sig", errors="replace")
@@ -141,7 +148,7 @@ class Evidence:
 
 @runtime_checkable
 class Check(Protocol):
-    """What a check provides; beyond that it may state ``needs``, as in ``FileCheck``."""
+    """What a check provides; beyond that it may state ``needs`` and ``repeatable``, as in ``FileCheck``."""
 
     name: str
     """Kebab case, unique."""
@@ -178,6 +185,10 @@ class FileCheck:
     rule_texts: Sequence[bytes] = ()
     needs: Need | None = None
     """What a member must contain before ``member`` could yield anything; None to be shown every member."""
+    repeatable: bool = False
+    """Whether what ``member`` yields depends on the member's content and name alone, whatever the artifact and the
+    members before it; the folder NAME-VERSION that is around an sdist may not matter either. What was found is then
+    remembered, and ``member`` is not called again for members that releases share."""
     context: ScanContext
 
     def begin(self, context: ScanContext) -> None:
