@@ -56,7 +56,6 @@ _WORDS = (
     "globals",
     "vars(",
     "FunctionType",
-    "pty",
     "wget",
     "ftplib",
     "smtplib",

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from wharfinger_daemon.sandbox import protocol, syscall_filter
 from wharfinger_daemon.sandbox.confinement import Confinement, Layers, Terms, early_layers, late_layers
-from wharfinger_daemon.sandbox.preparation import import_codecs, loaded_checks, try_out
+from wharfinger_daemon.sandbox.preparation import import_codecs, loaded_checks, settle_memory, try_out
 from wharfinger_daemon.scanning.archives import ArtifactUnreadableError
 from wharfinger_daemon.scanning.deadline import AlarmDeadline, Deadline
 from wharfinger_daemon.scanning.engine import Engine
@@ -89,6 +89,7 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=int(arguments[0])) as channel:
         try:
             engine, hello = prepared(channel, AlarmDeadline(), early_layers(), late_layers)
+            settle_memory()
         except Exception as error:  # noqa: BLE001 - said to the daemon, whatever it is
             protocol.send(channel, protocol.Refusal(why=f"{type(error).__name__}: {error}"))
             return COULD_NOT_START

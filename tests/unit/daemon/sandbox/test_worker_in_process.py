@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import socket
@@ -17,7 +18,7 @@ from wharfinger_daemon.checks.archive_structure import ArchiveStructureCheck
 from wharfinger_daemon.sandbox import CheckSource, InProcessExaminer, Layer, protocol, worker
 from wharfinger_daemon.sandbox.confinement import Layers, Terms, early_layers, late_layers
 from wharfinger_daemon.sandbox.handover import readonly_descriptor
-from wharfinger_daemon.sandbox.preparation import loaded_checks
+from wharfinger_daemon.sandbox.preparation import loaded_checks, settle_memory
 from wharfinger_daemon.scanning.archives import ArtifactUnreadableError
 from wharfinger_daemon.scanning.deadline import WatchedDeadline
 from wharfinger_daemon.scanning.engine import Engine, EngineLimits
@@ -140,12 +141,27 @@ def test_the_program_says_hello_or_why_not(
             raise ValueError("no rules")
         return _Failing(KeyError()), hello
 
+    settled: list[int] = []
     monkeypatch.setattr(worker, "prepared", prepared)
+    monkeypatch.setattr(worker, "settle_memory", lambda: settled.append(1))
     daemon.shutdown(socket.SHUT_WR)
     status = worker.main([str(channel.detach())])
     assert (0 if confined else worker.COULD_NOT_START) == status
+    assert confined == bool(settled)
     expected = hello if confined else protocol.Refusal(why="ValueError: no rules")
     assert expected == protocol.receive(daemon, protocol.GREETING)
+
+
+def test_searches_for_garbage_become_rare() -> None:
+    """And what was loaded is left out of them."""
+    before = gc.get_threshold()
+    try:
+        settle_memory()
+        assert (50_000, 20, 100) == gc.get_threshold()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize("mode", ["rb", "r+b"])
