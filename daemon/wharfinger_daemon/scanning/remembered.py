@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from wharfinger_daemon.scanning.plugin import Evidence, Member
 
-# Enough for a few thousand releases; with nothing found, which is the rule, an entry is about 300 bytes.
-ENTRIES = 20_000
+# More than the largest artifacts have; with nothing found, which is the rule, an entry is about 300 bytes.
+ENTRIES = 60_000
 _MOST_EVIDENCE = 20
 _MOST_CHARACTERS = 2000
 _SDIST_FOLDER = re.compile(r"[^/]*-[0-9][^/]*/")
