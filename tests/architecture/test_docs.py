@@ -25,7 +25,8 @@ from wharfinger_daemon.cli import main
 from wharfinger_daemon.errors import Reason
 from wharfinger_daemon.metadata.verification.findings import Rule
 from wharfinger_daemon.rpc.status import CODES
-from wharfinger_daemon.scanning.plugin import ENTRY_POINT_GROUP
+from wharfinger_daemon.scanning.plugin import ENTRY_POINT_GROUP, need_of
+from wharfinger_daemon.scanning.prepass import Prepass
 from wharfinger_daemon.scanning.weights import SUSPICIOUS_SCORE, THREAT_SCORE, UNKNOWN_RULE_WEIGHT, WEIGHTS
 from wharfinger_daemon.telemetry import Metrics
 
@@ -171,11 +172,15 @@ def test_code_in_the_text_is_well_formed(path: Path) -> None:
 
 
 def test_the_guide_to_checks_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class of the guide, in a module of its own, passes the guide's own test."""
-    check, test = blocks("how-to/write-a-check.md", "python")
+    """The classes of the guide, in a module of their own, are as it says; the first passes the guide's own test."""
+    check, faster, test = blocks("how-to/write-a-check.md", "python")
     module = types.ModuleType("example_checks")
     monkeypatch.setitem(sys.modules, "example_checks", module)
     exec(check, vars(module))
+    exec(faster, vars(module))
+    needs = need_of(module.HookCheck())
+    assert needs is not None
+    assert not Prepass([needs]).wanted(b"post")[0]
     names: dict[str, Callable[[], None]] = {}
     exec(test, names)
     names["test_it_finds_what_is_to_be_done"]()
