@@ -151,7 +151,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     servers = await open_grpc(settings, offered.services, offered.administrative, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
     health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
-    review = open_review(settings, journal, clock)
+    review = open_review(settings, database, journal, clock)
     reader = None if metadata is None else metadata.reader
     await open_http(settings, reader, health, metrics, review.routes, stack)
     await health.probe_all()

@@ -22,8 +22,10 @@ from wharfinger_daemon.http.review.origins import Origins
 from wharfinger_daemon.http.review.people import Person, Role
 from wharfinger_daemon.http.review.sessions import SessionLimits
 from wharfinger_daemon.http.review.signing_in import CALLBACK, LINK, Ways
+from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.import_log import JournalImportLog
 from wharfinger_daemon.storage.journal import Journal
+from wharfinger_daemon.storage.reviews import SqlReviewRecords
 
 log = structlog.get_logger()
 
@@ -57,7 +59,7 @@ class ReviewPages:
     links: OneTimeLinks | None
 
 
-def open_review(settings: Settings, journal: Journal | None, clock: Clock) -> ReviewPages:
+def open_review(settings: Settings, database: Database, journal: Journal | None, clock: Clock) -> ReviewPages:
     """The review pages of a daemon.
 
     Args:
@@ -69,7 +71,17 @@ def open_review(settings: Settings, journal: Journal | None, clock: Clock) -> Re
     links = OneTimeLinks(f"{origins.external}{LINK}", clock, _print_link) if review.one_time_link else None
     write: WriteLeaf = _into_own_log if journal is None else JournalImportLog(journal).log
     limits = SessionLimits(timedelta(minutes=review.idle_minutes), timedelta(hours=review.session_hours))
-    app = build_review_app(ReviewParts(Ways(openid, links), LeafSignInLog(write, clock), origins, clock, limits))
+    app = build_review_app(
+        ReviewParts(
+            Ways(openid, links),
+            LeafSignInLog(write, clock),
+            SqlReviewRecords(database, journal, _tell),
+            origins,
+            clock,
+            limits,
+            review.inspector_url,
+        )
+    )
     return ReviewPages(app.routes, links)
 
 
@@ -86,6 +98,10 @@ def _registration(openid: OpenIdSettings, origins: Origins) -> Registration:
 
 
 async def _into_own_log(leaf: Leaf) -> None:
+    _tell(leaf)
+
+
+def _tell(leaf: Leaf) -> None:
     log.info(leaf.act.value, caller=leaf.caller, **leaf.details)
 
 

@@ -12,12 +12,14 @@ from starlette.staticfiles import StaticFiles
 
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import WharfingerError
-from wharfinger_daemon.http.review.gate import Fence, Gate, Visit
+from wharfinger_daemon.http.review.gate import Fence, Gate
 from wharfinger_daemon.http.review.origins import Origins
-from wharfinger_daemon.http.review.people import Role
+from wharfinger_daemon.http.review.queue import QueuePages
 from wharfinger_daemon.http.review.rendering import Pages, see_other
 from wharfinger_daemon.http.review.sessions import SessionLimits, Sessions
 from wharfinger_daemon.http.review.signing_in import HOME, SigningIn, SignInLog, Ways
+from wharfinger_daemon.http.review.verdict import VerdictPages
+from wharfinger_daemon.scanning.moderation import Moderation, ReviewRecords
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,11 @@ class ReviewParts:
 
     ways: Ways
     log: SignInLog
+    records: ReviewRecords
     origins: Origins
     clock: Clock
     limits: SessionLimits
+    inspector_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,13 @@ def build_review_app(parts: ReviewParts) -> ReviewApp:
     gate = Gate(sessions, parts.origins, pages)
     signing_in = SigningIn(parts.ways, sessions, gate, pages, parts.log, secure=parts.origins.secure)
 
-    async def home(visit: Visit) -> Response:
-        return pages.page("home", visit.session, current="queue")
-
+    moderation = Moderation(parts.records, parts.clock)
+    queue = QueuePages(parts.records, moderation, gate, pages, parts.clock)
+    verdicts = VerdictPages(parts.records, moderation, gate, pages, parts.inspector_url)
     app = Starlette(
         routes=[
-            Route("/", gate.showing(Role.VIEWER, home)),
+            *queue.routes(),
+            *verdicts.routes(),
             *signing_in.routes(),
             Mount("/static", StaticFiles(packages=[("wharfinger_daemon.http.review", "static")])),
         ],
