@@ -82,7 +82,9 @@ async def review_site(external_url: str = "", openid: OpenIdSignIn | None = None
         migrate.upgrade(database)
         records = SqlReviewRecords(database, None, acts.append)
         inspector = "https://inspector.example.com/{project}/{version}"
-        app = build_review_app(ReviewParts(Ways(openid, links), log, records, origins, clock, limits, inspector))
+        app = build_review_app(
+            ReviewParts(Ways(openid, links), log, records, origins, clock, limits, inspector_url=inspector)
+        )
         transport = httpx2.ASGITransport(Starlette(routes=list(app.routes)), raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
             yield Site(app, clock, log, links, shown, browser, SqlScanRecords(database), records, acts, openid)

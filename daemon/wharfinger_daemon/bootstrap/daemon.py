@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import grpc.aio
 
@@ -18,7 +19,7 @@ from wharfinger_daemon.bootstrap.caches import Caches, open_caches
 from wharfinger_daemon.bootstrap.following import METADATA, Following, open_queue
 from wharfinger_daemon.bootstrap.keys import key_admin_service, key_service, open_keys
 from wharfinger_daemon.bootstrap.metadata import MetadataJob, import_authorities, open_imports, open_metadata
-from wharfinger_daemon.bootstrap.review import ReviewPages, open_review
+from wharfinger_daemon.bootstrap.review import ReviewPages, StoredCondition, open_review
 from wharfinger_daemon.bootstrap.scanning import ScanJob, open_scanning
 from wharfinger_daemon.bootstrap.servers import GrpcServers, open_grpc, open_http
 from wharfinger_daemon.bootstrap.signing import SigningJob, open_signing
@@ -27,6 +28,7 @@ from wharfinger_daemon.config import Job, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.health import HealthWatch, Probe
+from wharfinger_daemon.http.review.oversight import Oversight
 from wharfinger_daemon.metadata.feed import PublicationFeed
 from wharfinger_daemon.metadata.observer import Announcing
 from wharfinger_daemon.rpc.metadata import MetadataServicer
@@ -49,10 +51,15 @@ class _Offered:
     services: list[Service] = field(default_factory=list)
     administrative: list[Service] = field(default_factory=list)
     probes: dict[str, Probe] = field(default_factory=dict)
+    oversight: Oversight = field(default_factory=Oversight)
 
     def add(self, name: str, add_to: Callable[[grpc.aio.Server], None], probe: Probe) -> None:
         self.services.append(Service(name, add_to))
         self.probes[name] = probe
+
+    def see(self, **parts: Any) -> None:
+        """Has the review pages tell of more."""
+        self.oversight = replace(self.oversight, **parts)
 
 
 class Daemon:
@@ -129,6 +136,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
         audit = await open_audit(settings, database, signing, clock, metrics, stack)
         _offer_audit(offered, audit)
         administration = await open_keys(settings, database, signing, clock)
+        offered.see(keys=administration)
         authorities = import_authorities(settings, signing, administration, clock)
         if Job.METADATA in settings.jobs:
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.
@@ -140,6 +148,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
                 configured = settings.repository(metadata.repository)
                 open_queue(configured, database, signing.journal, metadata, clock, stack)
             _offer_metadata(offered, metadata)
+            offered.see(metadata=StoredCondition(settings, database, signing.journal, clock))
         imports = open_imports(authorities, signing.journal, metadata, clock)
         reading = key_service(administration)
         offered.services.append(reading)
@@ -151,7 +160,7 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
     servers = await open_grpc(settings, offered.services, offered.administrative, metrics, stack)
     interval = 5.0 if settings.hsm is None else settings.hsm.canary_interval_seconds
     health = HealthWatch(offered.probes, servers.reports, interval, caches.notes)
-    review = open_review(settings, database, journal, clock)
+    review = open_review(settings, database, journal, offered.oversight, clock)
     reader = None if metadata is None else metadata.reader
     await open_http(settings, reader, health, metrics, review.routes, stack)
     await health.probe_all()
@@ -180,6 +189,7 @@ def _offer_audit(offered: _Offered, job: AuditJob) -> None:
 
     offered.add(service.name, service.add_to, probe)
     offered.administrative.append(service)
+    offered.see(audit=job.log)
 
 
 def _offer_metadata(offered: _Offered, job: MetadataJob) -> None:
@@ -196,6 +206,8 @@ def _offer_metadata(offered: _Offered, job: MetadataJob) -> None:
 
 def _offer_scanning(offered: _Offered, job: ScanJob) -> None:
     servicer = ScanServicer(job.service)
+    hello = job.sandbox.hello
+    offered.see(rule_set=hello.rule_set, load_failures=[(one.name, one.why) for one in hello.load_failures])
 
     async def probe() -> None:
         if job.sandbox.problem is not None:

@@ -12,6 +12,8 @@ import structlog
 from starlette.routing import BaseRoute
 
 from wharfinger_daemon.audit.leaf import Act, Leaf
+from wharfinger_daemon.bootstrap.metadata import lifetimes
+from wharfinger_daemon.bootstrap.stores import open_store
 from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.config import Settings
 from wharfinger_daemon.config.review import OpenIdSettings
@@ -19,12 +21,18 @@ from wharfinger_daemon.http.review.app import ReviewParts, build_review_app
 from wharfinger_daemon.http.review.one_time_links import OneTimeLinks
 from wharfinger_daemon.http.review.openid import OpenIdSignIn, Registration
 from wharfinger_daemon.http.review.origins import Origins
+from wharfinger_daemon.http.review.oversight import Oversight
 from wharfinger_daemon.http.review.people import Person, Role
 from wharfinger_daemon.http.review.sessions import SessionLimits
 from wharfinger_daemon.http.review.signing_in import CALLBACK, LINK, Ways
+from wharfinger_daemon.metadata.condition import Condition, condition_at
+from wharfinger_daemon.metadata.expiries import newest_root
+from wharfinger_daemon.metadata.intake import including_staged
+from wharfinger_daemon.metadata.published import read_offline_roles
 from wharfinger_daemon.storage.database import Database
 from wharfinger_daemon.storage.import_log import JournalImportLog
 from wharfinger_daemon.storage.journal import Journal
+from wharfinger_daemon.storage.publications import SqlPublications
 from wharfinger_daemon.storage.reviews import SqlReviewRecords
 
 log = structlog.get_logger()
@@ -59,11 +67,34 @@ class ReviewPages:
     links: OneTimeLinks | None
 
 
-def open_review(settings: Settings, database: Database, journal: Journal | None, clock: Clock) -> ReviewPages:
+class StoredCondition:
+    """``MetadataCondition`` from records and store, as ``wharfinger metadata status`` tells it."""
+
+    def __init__(self, settings: Settings, database: Database, journal: Journal, clock: Clock) -> None:
+        assert settings.metadata is not None  # The configuration demands it of a process that publishes.
+        self._lifetimes = lifetimes(settings.metadata)
+        configured = settings.repository(settings.metadata.repository)
+        self._store = open_store(configured)
+        self._records = SqlPublications(database, configured.root_sha256, journal)
+        self._clock = clock
+
+    async def look(self) -> Condition:
+        offline = await read_offline_roles(await including_staged(self._store))
+        states = {state.role: state for state in offline.states} | dict(await self._records.states())
+        root = await newest_root(self._store)
+        if root is not None:
+            states[root.role] = root
+        return condition_at(self._clock.now(), states.values(), self._lifetimes, offline.bins)
+
+
+def open_review(
+    settings: Settings, database: Database, journal: Journal | None, oversight: Oversight, clock: Clock
+) -> ReviewPages:
     """The review pages of a daemon.
 
     Args:
         journal: of a process that signs, which alone writes the audit log; others write their own log.
+        oversight: what else this process can tell of.
     """
     review = settings.review
     origins = Origins.of(settings.administration.http_address, review.external_url)
@@ -79,6 +110,7 @@ def open_review(settings: Settings, database: Database, journal: Journal | None,
             origins,
             clock,
             limits,
+            oversight,
             review.inspector_url,
         )
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,6 +14,7 @@ from wharfinger_daemon.clock import Clock
 from wharfinger_daemon.errors import WharfingerError
 from wharfinger_daemon.http.review.gate import Fence, Gate
 from wharfinger_daemon.http.review.origins import Origins
+from wharfinger_daemon.http.review.oversight import Oversight, OversightPages
 from wharfinger_daemon.http.review.queue import QueuePages
 from wharfinger_daemon.http.review.rendering import Pages, see_other
 from wharfinger_daemon.http.review.sessions import SessionLimits, Sessions
@@ -32,6 +33,7 @@ class ReviewParts:
     origins: Origins
     clock: Clock
     limits: SessionLimits
+    oversight: Oversight = field(default_factory=Oversight)
     inspector_url: str = ""
 
 
@@ -53,10 +55,12 @@ def build_review_app(parts: ReviewParts) -> ReviewApp:
     moderation = Moderation(parts.records, parts.clock)
     queue = QueuePages(parts.records, moderation, gate, pages, parts.clock)
     verdicts = VerdictPages(parts.records, moderation, gate, pages, parts.inspector_url)
+    oversight = OversightPages(parts.oversight, parts.records, gate, pages, parts.clock)
     app = Starlette(
         routes=[
             *queue.routes(),
             *verdicts.routes(),
+            *oversight.routes(),
             *signing_in.routes(),
             Mount("/static", StaticFiles(packages=[("wharfinger_daemon.http.review", "static")])),
         ],
