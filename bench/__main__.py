@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import publishing, refreshing, scale, scanning, serving, signing
+from bench import publishing, refreshing, review_pages, scale, scanning, serving, signing
 from bench.table import Result
 
 BENCHMARKS: dict[str, Callable[[int], Result]] = {
@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, Callable[[int], Result]] = {
     "serving": serving.run,
     "refreshing": refreshing.run,
     "scanning": scanning.run,
+    "review-pages": review_pages.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -165,6 +165,10 @@ class ReviewRecords(Protocol):
         """The newest verdicts of a project, whatever they are."""
         ...
 
+    async def next_waiting(self, besides: str) -> QueuedVerdict | None:
+        """The verdict with the highest score that waits, another one than that scan's; None if none does."""
+        ...
+
     async def add(
         self, scan_ids: Sequence[str], decision: Decision, reason: str, reviewer: str, at: datetime
     ) -> Sequence[Review]:
@@ -180,7 +184,11 @@ class ReviewRecords(Protocol):
         ...
 
     async def check_records(self, since: datetime, days: int) -> Sequence[CheckRecord]:
-        """What became of the alarms of each check in so many days from an instant on, by name."""
+        """What became of the alarms of each check in so many days, by name.
+
+        Args:
+            since: the beginning of the first day (UTC).
+        """
         ...
 
 

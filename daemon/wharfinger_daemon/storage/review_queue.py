@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, String, and_, cast, exists, func, or_, select, text
 
 from wharfinger_daemon.scanning.model import Classification, Confidence, ScanState, Subject, SubjectKind
 from wharfinger_daemon.scanning.moderation import (
@@ -67,29 +67,47 @@ def history(connection: Connection, project: str, limit: int) -> list[QueuedVerd
     return [_verdict(row) for row in connection.execute(query)]
 
 
+def next_waiting(connection: Connection, besides: str) -> QueuedVerdict | None:
+    """See ``ReviewRecords.next_waiting``."""
+    query = (
+        select(*_COLUMNS)
+        .where(text(NOT_BENIGN), scans.c.decision.is_(None), scans.c.scan_id != besides)
+        .order_by(scans.c.score.desc(), scans.c.scan_id.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _verdict(row)
+
+
 def check_records(connection: Connection, since: datetime, until: datetime, days: int) -> list[CheckRecord]:
     """See ``ReviewRecords.check_records``."""
-    query = (
-        select(findings.c.check_name, scans.c.scan_id, scans.c.project, scans.c.decision, scans.c.finished_at)
-        .join(findings, findings.c.scan_id == scans.c.scan_id)
-        .where(text(NOT_BENIGN), scans.c.finished_at >= since, scans.c.finished_at < until, findings.c.weight > 0)
-        .distinct()
+    alarms = (
+        text(NOT_BENIGN),
+        scans.c.finished_at >= since,
+        scans.c.finished_at < until,
+        findings.c.weight > 0,
+        findings.c.scan_id == scans.c.scan_id,
     )
+    check, day = findings.c.check_name, cast(func.date(scans.c.finished_at), String)
+    daily = select(check, day, func.count(scans.c.scan_id.distinct())).where(*alarms).group_by(check, day)
     by_day: dict[str, list[int]] = defaultdict(lambda: [0] * days)
-    judged: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for check, _, project, decision, finished_at in connection.execute(query):
-        by_day[check][(finished_at - since).days] += 1
-        if decision is not None:
-            judged[check, decision].add(project)
+    for name, date, number in connection.execute(daily):
+        by_day[name][(datetime.fromisoformat(date).replace(tzinfo=UTC) - since).days] = number
+    judged = (
+        select(check, scans.c.decision, func.count(scans.c.project.distinct()))
+        .where(*alarms, scans.c.decision.is_not(None))
+        .group_by(check, scans.c.decision)
+    )
+    projects = {(name, decision): number for name, decision, number in connection.execute(judged)}
     return [
         CheckRecord(
-            check,
+            name,
             sum(counts),
             tuple(counts),
-            len(judged[check, Decision.THREAT.value]),
-            len(judged[check, Decision.BENIGN.value]),
+            projects.get((name, Decision.THREAT.value), 0),
+            projects.get((name, Decision.BENIGN.value), 0),
         )
-        for check, counts in sorted(by_day.items())
+        for name, counts in sorted(by_day.items())
     ]
 
 

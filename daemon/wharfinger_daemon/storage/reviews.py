@@ -62,6 +62,9 @@ class SqlReviewRecords:
     async def history(self, project: str, limit: int) -> Sequence[QueuedVerdict]:
         return await self._database.read(lambda connection: review_queue.history(connection, project, limit))
 
+    async def next_waiting(self, besides: str) -> QueuedVerdict | None:
+        return await self._database.read(lambda connection: review_queue.next_waiting(connection, besides))
+
     async def add(
         self, scan_ids: Sequence[str], decision: Decision, reason: str, reviewer: str, at: datetime
     ) -> Sequence[Review]:

@@ -25,9 +25,10 @@ NAMING = {
     "pk": "pk_%(table_name)s",
 }
 
-# Of verdicts that a person may want to see. Queries must say it in these very words for SQLite to use partial indexes.
+# Of partial indexes; SQLite uses them where queries say it in these very words.
 NOT_BENIGN = "classification <> 'benign'"
 _REVIEWED = "decision IS NOT NULL"
+_WAITING = f"{NOT_BENIGN} AND decision IS NULL"
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -78,6 +79,7 @@ findings = Table(
     Column("weight", Float, nullable=False),
     Index(None, "scan_id"),
 )
+Index("ix_scans_waiting", scans.c.score, scans.c.scan_id, sqlite_where=text(_WAITING), postgresql_where=text(_WAITING))
 
 # What people decided about verdicts. No row is ever removed: one that was undone says so.
 verdict_reviews = Table(

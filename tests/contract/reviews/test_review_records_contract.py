@@ -148,6 +148,15 @@ async def test_checks_are_judged_by_projects_and_not_by_files(world: Reviewing) 
     )
 
 
+async def test_the_next_that_waits_is_the_worst_of_the_others(world: Reviewing) -> None:
+    worst, bad = await judged(world.scans, "worst", 30.0), await judged(world.scans, "bad", 12.0)
+    await judged(world.scans, "calm", 0.0)
+    found = [await world.reviews.next_waiting(besides) for besides in ("", worst)]
+    assert [worst, bad] == [one.scan_id for one in found if one is not None]
+    await world.reviews.add([bad], Decision.BENIGN, "", "issuer#7", AT)
+    assert await world.reviews.next_waiting(worst) is None
+
+
 async def test_the_history_of_a_project_has_all_its_verdicts_newest_first(world: Reviewing) -> None:
     for number in range(3):
         await judged(world.scans, "alpha", 6.0 * number, version=f"{number}.0", at=AT + timedelta(days=number))

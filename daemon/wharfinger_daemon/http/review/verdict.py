@@ -17,7 +17,7 @@ from wharfinger_daemon.http.review.people import Role
 from wharfinger_daemon.http.review.queue import named
 from wharfinger_daemon.http.review.rendering import Pages, see_other
 from wharfinger_daemon.scanning.model import Finding, Scan, Subject
-from wharfinger_daemon.scanning.moderation import Decision, Moderation, QueueFilter, ReviewRecords
+from wharfinger_daemon.scanning.moderation import Decision, Moderation, ReviewRecords
 from wharfinger_daemon.scanning.weights import SUSPICIOUS_SCORE, THREAT_SCORE
 
 _HISTORY = 20
@@ -52,8 +52,6 @@ class VerdictPages:
     async def _show(self, visit: Visit) -> Response:
         scan = await self._records.scan(visit.request.path_params["scan_id"])
         reviews = await self._records.reviews(scan.scan_id)
-        waiting = await self._records.queue(QueueFilter(), 2)
-        onward = (one for project in waiting for one in project.verdicts if one.scan_id != scan.scan_id)
         findings = () if scan.verdict is None else scan.verdict.findings
         return self._pages.page(
             "verdict",
@@ -67,7 +65,7 @@ class VerdictPages:
             left_out=max(0, len(findings) - _MOST_FINDINGS),
             chart=_chart(scan),
             inspector=self._inspector(scan.subject),
-            onward=next(onward, None),
+            onward=await self._records.next_waiting(scan.scan_id),
             done=visit.request.query_params.get("done", ""),
             may_decide=visit.session.person.role.includes(Role.MODERATOR),
         )

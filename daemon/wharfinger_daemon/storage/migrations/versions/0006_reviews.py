@@ -10,6 +10,7 @@ depends_on = None
 
 _ALARMS = sa.text("classification <> 'benign'")
 _REVIEWED = sa.text("decision IS NOT NULL")
+_WAITING = sa.text("classification <> 'benign' AND decision IS NULL")
 
 
 def upgrade() -> None:
@@ -28,6 +29,7 @@ def upgrade() -> None:
         sqlite_where=_REVIEWED,
         postgresql_where=_REVIEWED,
     )
+    op.create_index("ix_scans_waiting", "scans", ["score", "scan_id"], sqlite_where=_WAITING, postgresql_where=_WAITING)
     op.create_table(
         "verdict_reviews",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -46,6 +48,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("verdict_reviews")
+    op.drop_index("ix_scans_waiting", "scans")
     op.drop_index("ix_scans_reviewed", "scans")
     op.drop_index("ix_scans_alarms", "scans")
     op.drop_column("scans", "decision")
