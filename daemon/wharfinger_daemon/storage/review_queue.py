@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, String, and_, cast, exists, func, or_, select, text
 
-from wharfinger_daemon.scanning.model import Classification, Confidence, ScanState, Subject, SubjectKind
+from wharfinger_daemon.scanning.model import Classification, Confidence, Subject, SubjectKind
 from wharfinger_daemon.scanning.moderation import (
     CheckRecord,
     Decision,
@@ -62,8 +62,9 @@ def projects(
 
 def history(connection: Connection, project: str, limit: int) -> list[QueuedVerdict]:
     """See ``ReviewRecords.history``."""
-    finished = (scans.c.project == project, scans.c.state == ScanState.FINISHED.value)
-    query = select(*_COLUMNS).where(*finished).order_by(scans.c.submitted_at.desc(), scans.c.scan_id).limit(limit)
+    # By the classification and not the state: there is an index of states by time, whose every row would be looked at.
+    judged = (scans.c.project == project, scans.c.classification.is_not(None))
+    query = select(*_COLUMNS).where(*judged).order_by(scans.c.submitted_at.desc(), scans.c.scan_id.desc()).limit(limit)
     return [_verdict(row) for row in connection.execute(query)]
 
 
