@@ -15,7 +15,9 @@ _LEVELS = (Classification.THREAT, Classification.INDETERMINATE)
 def as_json(observations: Sequence[Observation]) -> dict[str, object]:
     """By label and level, and by rule."""
     return {
-        "shares": {name: share.as_json() for name, share in shares(observations, judge_with(Scorecard()))},
+        "shares_with_weights_in_force": {
+            name: share.as_json() for name, share in shares(observations, judge_with(Scorecard()))
+        },
         "rules": {
             worth.rule: {"families": int(worth.families.hits), "projects": int(worth.projects.hits)}
             for worth in worth_of_rules(observations)

@@ -11,6 +11,7 @@ Rules, each with the stage in front: ``install-`` for a setup.py, ``import-`` fo
 - ``network``: the network is used
 - ``reverse-shell``: a socket takes the place of the standard streams
 - ``key-disclosure``: what is called a private key, a mnemonic or a seed phrase is sent as it is
+- ``hidden-execution``, latent only: what is decoded and executed stands encoded in the source itself
 - ``disguised-call``: exec, a process or an import is reached by a computed name
 
 The stage ``latent-`` is for what a module would do if another one, or a person, called its functions or ran it as a
@@ -73,6 +74,11 @@ _EXECUTED_BLOB = re.compile(
     r"\b(?:exec|eval)\s*\([^\n]{0,200}?\b(?:b64decode|b85decode|b32decode|unhexlify|fromhex|decompress|loads|decrypt|"
     r"urlopen|requests\.get)\b"
 )
+_ASIDE_FOLDERS = frozenset(
+    {"doc", "docs", "test", "tests", "example", "examples", "benchmark", "benchmarks", ".github"}
+)
+# Elsewhere it says no more than decoded-execution does.
+_LATENT_ONLY = frozenset({"hidden-execution"})
 _LOW_PRECISION = frozenset({"network", "network-process", "package-install"})
 
 # What a module must have, by one word of each of two groups, to do anything latent that the rules speak of.
@@ -125,15 +131,16 @@ def _module(member: Member, path: str) -> Iterator[Evidence]:
         return
     quiet = _is_quiet(path, stage)
     analysis = analyse(tree, as_program=stage == "install", latent=not quiet and _may_be_latent(member.text))
-    yield from _evidence(analysis, stage, quiet=quiet)
+    yield from _evidence(analysis, stage, quiet=quiet, aside=quiet and _is_aside(path))
     if not analysis.complete:
         yield Evidence("unanalysable-python", "A module is too large or too deep to be followed to its end.")
 
 
-def _evidence(analysis: Analysis, stage: str, *, quiet: bool) -> Iterator[Evidence]:
+def _evidence(analysis: Analysis, stage: str, *, quiet: bool, aside: bool = False) -> Iterator[Evidence]:
     for behaviour in analysis.behaviours:
-        own = "latent" if behaviour.latent else stage
-        if not ((quiet or behaviour.latent) and behaviour.name in _LOW_PRECISION):
+        own = "latent" if behaviour.latent or (aside and behaviour.name not in _LOW_PRECISION) else stage
+        unsaid = _LATENT_ONLY if own != "latent" else _LOW_PRECISION
+        if behaviour.name not in unsaid and not (quiet and behaviour.name in _LOW_PRECISION):
             message = f"{_WHEN[own]}: {behaviour.message[0].lower()}{behaviour.message[1:]}"
             yield Evidence(f"{own}-{behaviour.name}", message, line=behaviour.line)
 
@@ -156,6 +163,12 @@ def _is_quiet(path: str, stage: str) -> bool:
         or name.endswith("_test.py")
         or name == "conftest.py"
     )
+
+
+def _is_aside(path: str) -> bool:
+    """Beside the package, in the source archive's own folder of documentation or tests: no import leads there."""
+    parts = path.lower().split("/")
+    return len(parts) > 2 and parts[1] in _ASIDE_FOLDERS
 
 
 def _may_matter(member: Member) -> bool:

