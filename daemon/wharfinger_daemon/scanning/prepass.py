@@ -44,18 +44,25 @@ class _Search:
 
 
 class _RunSearch:
-    """Finds one run: first in every n-th byte, where one must show if there is any, then in all."""
+    """Finds one run: a long one first in every n-th byte, where it must show if there is any, then in all."""
 
     def __init__(self, run: Run) -> None:
         self._stride = max(run.length // _SAMPLES_OF_A_RUN, 1)
+        self._sampled: re.Pattern[bytes] | None = None
+        if self._stride > 1:
+            self._sampled = self._pattern_of_samples(run)
+        self._exact = _Search([run])
+
+    def _pattern_of_samples(self, run: Run) -> re.Pattern[bytes]:
         either_case = run.values.lower() + run.values.upper()
         sampled = Run(either_case, run.length // self._stride)
         # Without the flag for letters in either case, which makes ``re`` slow.
-        self._sampled = re.compile(sampled.expression.encode("ascii"))
-        self._exact = _Search([run])
+        return re.compile(sampled.expression.encode("ascii"))
 
     def occurs(self, content: bytes) -> bool:
-        return self._sampled.search(content[:: self._stride]) is not None and bool(self._exact.numbers(content))
+        if self._sampled is not None and self._sampled.search(content[:: self._stride]) is None:
+            return False
+        return bool(self._exact.numbers(content))
 
 
 class _Occurring:

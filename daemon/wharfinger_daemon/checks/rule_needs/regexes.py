@@ -19,7 +19,7 @@ from re import _parser  # type: ignore[attr-defined]  # isort: skip
 from wharfinger_daemon.scanning.plugin import AllOf, AnyOf, Literal, Need, Run
 
 FEWEST_CHARACTERS = 3
-_SHORTEST_RUN = 16
+_SHORTEST_RUN = 8
 _LONGEST_RUN = 1000
 _LARGEST_RUN_SET = 100
 _MOST_TEXTS = 64

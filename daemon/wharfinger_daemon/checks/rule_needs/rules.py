@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from wharfinger_daemon.checks.rule_needs.regexes import literal_need, need_of_regex
 from wharfinger_daemon.checks.rule_needs.tokens import NotUnderstoodError, Token, tokens_of
@@ -22,20 +23,29 @@ _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{2}|.)")
 
 
 def need_of_rules(sources: Iterable[str], names: Sequence[str]) -> Need:
-    """The need of a whole pack: what must be there before one of its rules can match.
+    """The need of a whole pack: what must be there before one of its rules can match and is reported.
+
+    Private rules are never reported; where others refer to them, that may be true of every text.
 
     Args:
         names: of all rules in the pack, as the compiler knows them. If others are read here, nothing is needed.
     """
-    needs: list[tuple[str, Need]] = []
+    rules: list[_Rule] = []
     try:
         for source in sources:
-            needs += _Parser(list(tokens_of(source))).rules()
+            rules += _Parser(list(tokens_of(source))).rules()
     except (NotUnderstoodError, RecursionError):
         return _ANYTHING
-    if sorted(names) != sorted(name for name, _ in needs):
+    if sorted(names) != sorted(rule.name for rule in rules):
         return _ANYTHING
-    return AnyOf(*(need for _, need in needs))
+    return AnyOf(*(rule.need for rule in rules if not rule.is_private))
+
+
+@dataclass(frozen=True)
+class _Rule:
+    name: str
+    need: Need
+    is_private: bool
 
 
 class _Parser:
@@ -44,8 +54,7 @@ class _Parser:
         self._at = 0
         self._patterns: Mapping[str, Need] = {}
 
-    def rules(self) -> list[tuple[str, Need]]:
-        """Names and needs."""
+    def rules(self) -> list[_Rule]:
         found = []
         while self._now is not _END:
             if self._now.text in ("import", "include"):
@@ -55,9 +64,10 @@ class _Parser:
                 found.append(self._rule())
         return found
 
-    def _rule(self) -> tuple[str, Need]:
+    def _rule(self) -> _Rule:
+        is_private = False
         while self._now.text in ("private", "global"):
-            self._next()
+            is_private = self._next().text == "private" or is_private
         self._expect("rule")
         name = self._next().text
         while self._now.text != "{":
@@ -75,7 +85,7 @@ class _Parser:
         self._expect(":")
         need = self._any()
         self._expect("}")
-        return name, need
+        return _Rule(name, need, is_private)
 
     # ---- Patterns
 
