@@ -15,7 +15,8 @@ from wharfinger_daemon.scanning.plugin import Evidence, Member
 ENTRIES = 60_000
 _MOST_EVIDENCE = 20
 _MOST_CHARACTERS = 2000
-_SDIST_FOLDER = re.compile(r"[^/]*-[0-9][^/]*/")
+# Neither an archive inside, whose name ends with an exclamation mark, nor a folder of a wheel's own.
+_SDIST_FOLDER = re.compile(r"[^/!]*-[0-9][^/!]*(?<!\.dist-info)(?<!\.data)/")
 
 _Key = tuple[bytes, str]
 

@@ -6,6 +6,8 @@ import io
 import tarfile
 from collections.abc import Iterator
 
+import pytest
+
 from wharfinger_daemon.scanning.deadline import WatchedDeadline
 from wharfinger_daemon.scanning.engine import Engine, EngineLimits
 from wharfinger_daemon.scanning.model import Finding, Subject, SubjectKind
@@ -96,6 +98,17 @@ def test_what_is_remembered_is_bounded() -> None:
     remembered.keep(third, [])
     assert 2 == len(remembered)
     assert ((), None, ()) == (remembered.recall(first), remembered.recall(second), remembered.recall(third))
+
+
+@pytest.mark.parametrize(
+    "other", ["p-1.zip!/a/setup.py", "p-1.data/a/setup.py", "p-1.dist-info/a/setup.py", "a/setup.py"]
+)
+def test_only_the_folder_of_an_sdist_is_left_out_of_the_name(other: str) -> None:
+    """In an archive inside, the same path is another place."""
+    remembered = Remembered()
+    remembered.keep(Member("p-1/a/setup.py", b""), [])
+    assert remembered.recall(Member("q-2/a/setup.py", b"")) is not None
+    assert remembered.recall(Member(other, b"")) is None
 
 
 def test_much_evidence_is_not_remembered() -> None:
