@@ -14,6 +14,7 @@ from wharfinger_daemon.checks.syntax.values import (
     UNKNOWN,
     Taint,
     Value,
+    are_displays,
     attribute,
     elements,
     is_namespace,
@@ -57,8 +58,6 @@ class Expressions(ABC):
             ast.Await: lambda node: self.evaluate(node.value),
             ast.Starred: lambda node: self.evaluate(node.value),
         }
-
-    # ---- Names
 
     def bind(self, name: str, value: Value) -> None:
         """Gives a name of the innermost scope a value; after branches, the last one counts."""
@@ -295,6 +294,6 @@ def _operated(operation: str, left: Value, right: Value) -> Value:
         constant = folding.combine(operation, left.constant, right.constant)
         if constant is not None:
             return Value(constant=constant, taints=left.taints | right.taints, assembled=True)
-    if operation == "Add" and left.items and right.items and not left.path and not right.path:
+    if operation == "Add" and are_displays(left, right):
         return made_from((*left.items, *right.items))
     return made_from((left, right), extra=[Taint.SPELLED] if operation == "BitXor" else [])

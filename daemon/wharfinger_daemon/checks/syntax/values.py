@@ -135,6 +135,12 @@ def elements(value: Value) -> tuple[Value, ...]:
     return value.items if not value.path else ()
 
 
+def are_displays(left: Value, right: Value) -> bool:
+    """They are lists or tuples whose sum is followed element by element; one that doubles without end is not."""
+    known = left.items and right.items and not left.path and not right.path
+    return bool(known) and len(left.items) + len(right.items) <= MOST_ELEMENTS
+
+
 def is_namespace(value: Value) -> bool:
     """It is a module, or a dictionary of names: what stands in it is reached by a text."""
     return value.path in ("builtins", "sys.modules", "builtins.globals()", "builtins.locals()") or (

@@ -530,6 +530,12 @@ def test_the_tools_of_builds_are_no_programs_of_the_package(command: str) -> Non
     assert set() == rules(f"import subprocess\nsubprocess.call([{command}])")
 
 
+@pytest.mark.parametrize("start", ["'x'", "[1]", "(f(),)"])
+def test_what_doubles_without_end_is_followed_to_its_end(start: str) -> None:
+    source = f"a = {start}\n" + "a = a + a\n" * 200 + f"import base64\nexec(base64.b64decode('{PRINTED}'))"
+    assert {"install-decoded-execution"} == rules(source)
+
+
 def test_every_behaviour_has_a_weight_at_every_stage() -> None:
     behaviours = set(re.findall(r'_report\(\s*"([a-z-]+)"', inspect.getsource(effects)))
     assert len(behaviours) == 13
