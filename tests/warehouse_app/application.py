@@ -148,6 +148,10 @@ class Application:
         Base.metadata.create_all(self.engine)
         metadata.create_all(self.engine)
 
+    def drop_tables(self) -> None:
+        metadata.drop_all(self.engine)
+        Base.metadata.drop_all(self.engine)
+
     def upload(self, request: Any) -> Response:
         project, filename = request.matchdict["project"], request.matchdict["filename"]
         sha256 = hashlib.sha256(request.body).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import close_all_sessions
+from sqlalchemy.orm import close_all_sessions, sessionmaker
 
 from tests.support.postgresql_cluster import PostgresqlCluster
 from tests.warehouse_app.application import EVIL, Application, Index
@@ -48,18 +48,15 @@ class Bench:
         return set(self.daemon.targets["pypi"])
 
 
-@pytest.fixture
-def settings(postgresql: PostgresqlCluster, tmp_path: Path) -> dict[str, str]:
-    name = postgresql.new_database(upgraded=False)
-    folder = tmp_path / "index"
-    folder.mkdir()
-    return {"database": postgresql.url(name), "broker": "redis://127.0.0.1:1/0", "folder": str(folder)}
+@pytest.fixture(scope="session")
+def index_database(postgresql: PostgresqlCluster) -> str:
+    """One for all tests of a process, which empty it: making many costs more than all the tests."""
+    return postgresql.url(postgresql.new_database(upgraded=False))
 
 
 @pytest.fixture
-def bench(settings: dict[str, str]) -> Iterator[Bench]:
-    from sqlalchemy.orm import sessionmaker
-
+def bench(index_database: str, tmp_path: Path) -> Iterator[Bench]:
+    settings = {"database": index_database, "broker": "redis://127.0.0.1:1/0", "folder": str(tmp_path)}
     application = Application(settings | {"wharfinger.backend": "null"})
     application.create_tables()
     # Sessions of its own, which only the listeners of the bench hear.
@@ -70,4 +67,5 @@ def bench(settings: dict[str, str]) -> Iterator[Bench]:
     yield bench
     stop()
     close_all_sessions()
+    application.drop_tables()
     application.engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from typing import Any
 
@@ -11,7 +12,8 @@ from sqlalchemy import select
 from tests.warehouse_app.application import EVIL, File, Observation, Project
 from tests.warehouse_app.conftest import Bench
 from wharfinger_client import Client, Target, UnavailableError
-from wharfinger_client.warehouse import Job, JobKind, Outcome, enqueue
+from wharfinger_client.testing import BENIGN
+from wharfinger_client.warehouse import Job, JobKind, Outcome, enqueue, listen
 from wharfinger_client.warehouse.delivery import stored_name, target_of
 
 PUBLISH = Job(JobKind.PUBLISH, "example")
@@ -20,8 +22,6 @@ PAGES = {"simple/example/index.html", "simple/example/index.json"}
 
 
 def upload(bench: Bench, session: Any, filename: str = "a.whl", content: bytes = b"harmless") -> None:
-    import hashlib
-
     file_id = f"example-{filename}"
     (bench.application.folder / file_id).write_bytes(content)
     project = session.get(Project, "example") or Project(name="example")
@@ -91,8 +91,6 @@ def test_a_broker_that_is_away_fails_no_upload(bench: Bench, monkeypatch: pytest
     class Full(list[Job]):
         def append(self, job: Job) -> None:
             raise ConnectionError("no broker")
-
-    from wharfinger_client.warehouse import listen
 
     stop = listen(bench.application.sessions, bench.models, Full().append)
     uploaded(bench)
@@ -216,8 +214,6 @@ def test_no_transaction_is_open_during_a_call(bench: Bench) -> None:
     def judge(content: bytes) -> Any:
         with bench.application.engine.connect() as connection:
             seen.append(connection.exec_driver_sql(open_transactions).scalar_one())
-        from wharfinger_client.testing import BENIGN
-
         return BENIGN
 
     bench.daemon.judge = judge

@@ -33,7 +33,7 @@ from wharfinger_client.warehouse.services import (
     NullSigningService,
 )
 from wharfinger_client.warehouse.settings import WarehouseSettings
-from wharfinger_client.warehouse.tasks import CeleryDispatch, register_tasks
+from wharfinger_client.warehouse.tasks import CeleryDispatch, bound_waiting, register_tasks
 
 __all__ = [
     "CeleryDispatch",
@@ -122,6 +122,7 @@ def _register(config: Any, registration: Registration) -> None:
             made.append(Delivery(Outbox(registration.sessions), registration.models, services, settings.deadlines))
         return made[0]
 
+    bound_waiting(registration.celery)
     register_tasks(registration.celery, delivery, due_after=registration.due_after, queue=registration.queue)
     listen(registration.session_class, registration.models, CeleryDispatch(registration.celery, registration.queue))
 

@@ -67,11 +67,13 @@ class _Hooks:
         # SQLAlchemy says this of savepoints, too.
         if session.in_nested_transaction():
             return
-        for job in sorted(session.info.pop(_TOLD_AFTER_COMMIT, ())):
-            try:
+        waiting = sorted(session.info.pop(_TOLD_AFTER_COMMIT, ()))
+        try:
+            for job in waiting:
                 self.dispatch(job)
-            except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the upload has succeeded
-                log.warning("wharfinger job is not queued and waits: %s %s: %r", job.kind, job.subject, error)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the upload has succeeded
+            # The others are not tried: each would make the upload wait for the same broker.
+            log.warning("wharfinger jobs are not queued and wait for the periodic task: %s: %r", waiting, error)
 
     def after_soft_rollback(self, session: Session, previous: SessionTransaction) -> None:
         if previous.parent is None:

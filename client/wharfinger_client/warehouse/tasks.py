@@ -49,6 +49,15 @@ class CeleryDispatch:
         self.app.send_task(DELIVER, args=(job.kind.value, job.subject), retry=False, ignore_result=True, **options)
 
 
+def bound_waiting(app: Celery) -> None:
+    """Has a producer give up at once when the broker is away; without it, kombu tries without end to connect.
+
+    What the application chose itself in ``broker_transport_options`` is kept.
+    """
+    chosen = app.conf.broker_transport_options
+    app.conf.broker_transport_options = {"max_retries": 1, "interval_start": 0, "interval_step": 0, **chosen}
+
+
 def register_tasks(app: Celery, delivery: Callable[[], Delivery], *, due_after: float = 60.0, queue: str = "") -> None:
     """Gives an application its tasks; have ``wharfinger.reconcile`` run each minute, and ``wharfinger.compare`` daily.
 
