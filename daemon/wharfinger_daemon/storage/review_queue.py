@@ -118,8 +118,14 @@ def _first_verdicts(
     place = func.row_number().over(
         partition_by=scans.c.project, order_by=(scans.c.score.desc(), scans.c.finished_at.desc(), scans.c.scan_id)
     )
-    ranked = select(*_COLUMNS, place.label("place")).where(*conditions, scans.c.project.in_(names)).subquery()
-    query = select(ranked).where(ranked.c.place <= _SHOWN_OF_A_PROJECT).order_by(ranked.c.project, ranked.c.place)
+    # Ranked out of the index alone: a project may have very many.
+    ranked = select(scans.c.scan_id, place.label("place")).where(*conditions, scans.c.project.in_(names)).subquery()
+    query = (
+        select(*_COLUMNS)
+        .join(ranked, ranked.c.scan_id == scans.c.scan_id)
+        .where(ranked.c.place <= _SHOWN_OF_A_PROJECT)
+        .order_by(scans.c.project, ranked.c.place)
+    )
     found: dict[str, list[QueuedVerdict]] = defaultdict(list)
     for row in connection.execute(query):
         found[row.project].append(_verdict(row))

@@ -28,7 +28,6 @@ NAMING = {
 # Of partial indexes; SQLite uses them where queries say it in these very words.
 NOT_BENIGN = "classification <> 'benign'"
 _REVIEWED = "decision IS NOT NULL"
-_WAITING = f"{NOT_BENIGN} AND decision IS NULL"
 
 metadata = MetaData(naming_convention=NAMING)
 
@@ -60,8 +59,11 @@ scans = Table(
     Index(None, "sha256"),
     Index(None, "state", "submitted_at"),
 )
-_QUEUED = (scans.c.decision, scans.c.project, scans.c.score, scans.c.finished_at)
+# With all that the queue is made from, so that no row is looked at but the few that are shown.
+_QUEUED = [scans.c[name] for name in ("decision", "project", "score", "finished_at", "scan_id", "classification")]
+_SCORED = [scans.c[name] for name in ("decision", "score", "scan_id", "classification")]
 Index("ix_scans_alarms", *_QUEUED, sqlite_where=text(NOT_BENIGN), postgresql_where=text(NOT_BENIGN))
+Index("ix_scans_alarms_by_score", *_SCORED, sqlite_where=text(NOT_BENIGN), postgresql_where=text(NOT_BENIGN))
 Index("ix_scans_reviewed", *_QUEUED, sqlite_where=text(_REVIEWED), postgresql_where=text(_REVIEWED))
 
 findings = Table(
@@ -79,7 +81,6 @@ findings = Table(
     Column("weight", Float, nullable=False),
     Index(None, "scan_id"),
 )
-Index("ix_scans_waiting", scans.c.score, scans.c.scan_id, sqlite_where=text(_WAITING), postgresql_where=text(_WAITING))
 
 # What people decided about verdicts. No row is ever removed: one that was undone says so.
 verdict_reviews = Table(

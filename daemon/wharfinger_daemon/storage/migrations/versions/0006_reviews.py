@@ -10,26 +10,17 @@ depends_on = None
 
 _ALARMS = sa.text("classification <> 'benign'")
 _REVIEWED = sa.text("decision IS NOT NULL")
-_WAITING = sa.text("classification <> 'benign' AND decision IS NULL")
+_QUEUED = ["decision", "project", "score", "finished_at", "scan_id", "classification"]
 
 
 def upgrade() -> None:
     op.add_column("scans", sa.Column("decision", sa.String(16)))
-    op.create_index(
-        "ix_scans_alarms",
-        "scans",
-        ["decision", "project", "score", "finished_at"],
-        sqlite_where=_ALARMS,
-        postgresql_where=_ALARMS,
-    )
-    op.create_index(
-        "ix_scans_reviewed",
-        "scans",
-        ["decision", "project", "score", "finished_at"],
-        sqlite_where=_REVIEWED,
-        postgresql_where=_REVIEWED,
-    )
-    op.create_index("ix_scans_waiting", "scans", ["score", "scan_id"], sqlite_where=_WAITING, postgresql_where=_WAITING)
+    for name, columns, where in (
+        ("ix_scans_alarms", _QUEUED, _ALARMS),
+        ("ix_scans_alarms_by_score", ["decision", "score", "scan_id", "classification"], _ALARMS),
+        ("ix_scans_reviewed", _QUEUED, _REVIEWED),
+    ):
+        op.create_index(name, "scans", columns, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "verdict_reviews",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -48,7 +39,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("verdict_reviews")
-    op.drop_index("ix_scans_waiting", "scans")
-    op.drop_index("ix_scans_reviewed", "scans")
-    op.drop_index("ix_scans_alarms", "scans")
+    for name in ("ix_scans_reviewed", "ix_scans_alarms_by_score", "ix_scans_alarms"):
+        op.drop_index(name, "scans")
     op.drop_column("scans", "decision")
