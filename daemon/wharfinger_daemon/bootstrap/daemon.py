@@ -28,7 +28,8 @@ from wharfinger_daemon.config import Job, Settings
 from wharfinger_daemon.custody.observing import MetricsObserver
 from wharfinger_daemon.errors import Reason, UnavailableError
 from wharfinger_daemon.health import HealthWatch, Probe
-from wharfinger_daemon.http.review.oversight import Oversight
+from wharfinger_daemon.http.review.oversight import MetadataCondition, Oversight
+from wharfinger_daemon.keys.administration import KeyAdministration
 from wharfinger_daemon.metadata.feed import PublicationFeed
 from wharfinger_daemon.metadata.observer import Announcing
 from wharfinger_daemon.rpc.metadata import MetadataServicer
@@ -136,7 +137,6 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
         audit = await open_audit(settings, database, signing, clock, metrics, stack)
         _offer_audit(offered, audit)
         administration = await open_keys(settings, database, signing, clock)
-        offered.see(keys=administration)
         authorities = import_authorities(settings, signing, administration, clock)
         if Job.METADATA in settings.jobs:
             assert settings.metadata is not None  # The configuration demands it of a process that publishes.
@@ -147,12 +147,9 @@ async def open_daemon(settings: Settings, clock: Clock, metrics: Metrics, stack:
             if settings.database.standby:
                 configured = settings.repository(metadata.repository)
                 open_queue(configured, database, signing.journal, metadata, clock, stack)
-            _offer_metadata(offered, metadata)
-            offered.see(metadata=StoredCondition(settings, database, signing.journal, clock))
+            _offer_metadata(offered, metadata, StoredCondition(settings, database, signing.journal, clock))
         imports = open_imports(authorities, signing.journal, metadata, clock)
-        reading = key_service(administration)
-        offered.services.append(reading)
-        offered.administrative += [reading, key_admin_service(administration, imports, signing.suspensions)]
+        _offer_keys(offered, administration, key_admin_service(administration, imports, signing.suspensions))
     scanning = None
     if Job.SCAN in settings.jobs:
         scanning = await open_scanning(settings, database, clock, metrics, stack)
@@ -192,7 +189,15 @@ def _offer_audit(offered: _Offered, job: AuditJob) -> None:
     offered.see(audit=job.log)
 
 
-def _offer_metadata(offered: _Offered, job: MetadataJob) -> None:
+def _offer_keys(offered: _Offered, administration: KeyAdministration, administrative: Service) -> None:
+    reading = key_service(administration)
+    offered.services.append(reading)
+    offered.administrative += [reading, administrative]
+    offered.see(keys=administration)
+
+
+def _offer_metadata(offered: _Offered, job: MetadataJob, condition: MetadataCondition) -> None:
+    offered.see(metadata=condition)
     servicer = MetadataServicer(job.repository, job.publisher, job.reader, job.feed)
 
     async def probe() -> None:
