@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from tests.warehouse_app.application import EVIL, File, Observation, Project
 from tests.warehouse_app.conftest import Bench
-from wharfinger_client import Client, Target, UnavailableError
-from wharfinger_client.testing import BENIGN
+from wharfinger_client import Classification, Client, ServerError, Target, UnavailableError
+from wharfinger_client.testing import BENIGN, Judgement
 from wharfinger_client.warehouse import Job, JobKind, Outcome, enqueue, listen
 from wharfinger_client.warehouse.delivery import stored_name, target_of
 
@@ -250,6 +250,16 @@ def test_a_match_is_observed_once_under_a_kind_of_its_own(bench: Bench) -> None:
     with bench.application.sessions() as session:
         observed = [(each.kind, each.file_id) for each in session.scalars(select(Observation))]
     assert [("is_scanner_match", "example-a.whl")] == observed
+
+
+def test_a_scan_that_could_not_be_done_is_asked_for_again(bench: Bench) -> None:
+    uploaded(bench)
+    bench.daemon.judge = lambda content: Judgement(Classification.BENIGN, error="The worker ended.")
+    with pytest.raises(ServerError):
+        bench.delivery.deliver(SCAN)
+    assert SCAN in bench.due()
+    bench.daemon.judge = lambda content: BENIGN
+    assert Outcome.DONE is bench.delivery.deliver(SCAN)
 
 
 def test_a_file_that_is_gone_is_not_scanned(bench: Bench) -> None:

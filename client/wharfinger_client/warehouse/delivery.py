@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from wharfinger_client._artifact import ArtifactSource
-from wharfinger_client.errors import UnavailableError
+from wharfinger_client.errors import ServerError, UnavailableError
 from wharfinger_client.metadata import Target
-from wharfinger_client.scanning import Scan, Subject
+from wharfinger_client.scanning import Scan, ScanState, Subject
 from wharfinger_client.settings import Deadlines
 from wharfinger_client.warehouse.models import Models, SimplePages
 from wharfinger_client.warehouse.outbox import Claim, Job, JobKind, Outbox
@@ -135,6 +135,9 @@ class Delivery:
         if upload is None:
             return
         scan = self._services.scanning.scan(upload.subject, upload.sha256, upload.source)
+        if scan is not None and scan.state is not ScanState.FINISHED:
+            # No verdict is not a benign one. What always fails because of its content, the daemon ends with a verdict.
+            raise ServerError(f"The scan {scan.scan_id} could not be done and has to be asked for again: {scan.error}")
         if scan is not None:
             with self.outbox.transaction() as session:
                 self._models.record_scan(session, file_id, scan)
