@@ -20,7 +20,10 @@ from tuf.api.serialization.json import JSONSerializer
 
 from bench.floors import durable
 from bench.uploads import by_bin
+from wharfinger_daemon import config
 from wharfinger_daemon.metadata.targets import Target
+
+_LISTED = "SELECT path, length, hashes FROM targets WHERE repository = ? AND bin = ?"
 
 
 class Peers:
@@ -34,6 +37,7 @@ class Peers:
         self._metadata = home / "metadata"
         self._rows = home / "wharfinger.db"
         self._folder = home / "peers"
+        [self._repository] = [one.root_sha256 for one in config.load(home / "config.toml").repositories]
         self._signer = CryptoSigner.generate_ecdsa()
         self._folder.mkdir()
 
@@ -54,7 +58,7 @@ class Peers:
         with closing(sqlite3.connect(f"file:{self._rows}?mode=ro", uri=True)) as rows:
             for role in by_bin(targets):
                 metadata = Metadata[Targets].from_file(str(self._metadata / f"{versions[role]}.{role}.json"))
-                listed = rows.execute("SELECT path, length, hashes FROM targets WHERE bin = ?", (role,))
+                listed = rows.execute(_LISTED, (self._repository, role))
                 metadata.signed.targets = {
                     path: TargetFile.from_dict({"length": length, "hashes": json.loads(hashes)}, path)
                     for path, length, hashes in listed
