@@ -18,6 +18,7 @@ class Fault(Enum):
     """What goes wrong with one request."""
 
     SLOW_DOWN = "it is answered with 503, and not done"
+    CONFLICT = "it is answered with 409, and not done"
     REFUSED = "the connection ends, and it is not done"
     ANSWER_LOST = "it is done, and the connection ends without an answer"
     ANSWER_CUT = "it is done, and the connection ends within the answer"
@@ -96,8 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.server_of.faults(self.command, self.path)
         self.close_connection = fault is not None
-        if fault is Fault.SLOW_DOWN:
-            self._send(503, [], b"", length=0)
+        if fault in (Fault.SLOW_DOWN, Fault.CONFLICT):
+            self._send(503 if fault is Fault.SLOW_DOWN else 409, [], b"", length=0)
         elif fault is not Fault.REFUSED:
             status, headers, content = self.server_of.forward(self, body)
             if fault is not Fault.ANSWER_LOST:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -20,7 +21,10 @@ _TRIES = 3
 _BROKEN_OFF = (HTTPError, IncompleteReadError, ResponseStreamingError)
 _KEYS_AT_ONCE = 1_000  # What one DeleteObjects takes.
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-_REFUSED_CONDITION = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+_REFUSED_CONDITION = frozenset({"412", "PreconditionFailed"})
+# Another write of the same object was under way: what came of it, nobody knows yet.
+_CONFLICT = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
+_CONFLICT_SECONDS = (0.05, 0.2, 0.8)
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class BucketObjects:
         with self._errors_told():
             return {one["Key"][begin:]: one["Size"] for page in pages for one in page.get("Contents", ())}
 
-    def put(self, name: str, content: bytes, *, cache_control: str = "no-cache", **condition: Any) -> str:
+    def put(self, name: str, content: bytes, *, cache_control: str = "no-cache", **condition: str) -> str:
         """Writes an object; returns its entity tag.
 
         Args:
@@ -117,20 +121,30 @@ class BucketObjects:
             ConditionError: it is not so.
         """
         with self._errors_told():
-            try:
-                done = self._client.put_object(
-                    Bucket=self._bucket.name,
-                    Key=self._key(name),
-                    Body=content,
-                    ContentType="application/json",
-                    CacheControl=cache_control,
-                    **condition,
-                )
-            except ClientError as error:
-                if _code(error) in _REFUSED_CONDITION:
-                    raise ConditionError from error
-                raise
-            return str(done["ETag"])
+            for seconds in _CONFLICT_SECONDS:
+                try:
+                    return self._put(name, content, cache_control, condition)
+                except ClientError as error:
+                    if _code(error) not in _CONFLICT:
+                        raise
+                time.sleep(seconds)
+            return self._put(name, content, cache_control, condition)
+
+    def _put(self, name: str, content: bytes, cache_control: str, condition: Mapping[str, str]) -> str:
+        try:
+            done = self._client.put_object(
+                Bucket=self._bucket.name,
+                Key=self._key(name),
+                Body=content,
+                ContentType="application/json",
+                CacheControl=cache_control,
+                **condition,
+            )
+        except ClientError as error:
+            if _code(error) in _REFUSED_CONDITION:
+                raise ConditionError from error
+            raise
+        return str(done["ETag"])
 
     def remove(self, names: Sequence[str]) -> None:
         """Removes objects. One that is not there is none to remove."""
@@ -140,7 +154,7 @@ class BucketObjects:
             with self._errors_told():
                 done = self._client.delete_objects(Bucket=self._bucket.name, Delete={"Objects": keys, "Quiet": True})
             if done.get("Errors"):
-                raise self._unavailable(done["Errors"][0].get("Message", "it refused to delete"))
+                raise self.unavailable(done["Errors"][0].get("Message", "it refused to delete"))
 
     def _key(self, name: str) -> str:
         return self._bucket.prefix + name
@@ -150,9 +164,10 @@ class BucketObjects:
         try:
             yield
         except (ClientError, BotoCoreError, HTTPError) as error:
-            raise self._unavailable(str(error)) from error
+            raise self.unavailable(str(error)) from error
 
-    def _unavailable(self, why: str) -> UnavailableError:
+    def unavailable(self, why: str) -> UnavailableError:
+        """The error for a server that does not do its work."""
         return UnavailableError(
             f"The bucket '{self._bucket.name}' cannot be used: {why}. Look at the server and at the permissions of the "
             "access key, then retry.",

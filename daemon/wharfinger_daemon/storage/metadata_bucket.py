@@ -16,6 +16,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -38,6 +39,8 @@ _STAGED = ".staged"
 _LOCK = ".publisher"
 _FREE = b"free"
 _SILENT_BEATS = 4
+# An entity tag that no object has.
+_NO_TAG = f'"{"0" * 32}"'
 _TIMESTAMP = file_name("timestamp", 0)
 _FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -48,6 +51,12 @@ class MetadataBucket:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._objects = BucketObjects(bucket)
+        # Beats wait for nothing else, and for no answer longer than the lock would.
+        self._lock_objects = BucketObjects(
+            replace(bucket, timeout_seconds=min(bucket.timeout_seconds, bucket.beat_seconds))
+        )
+        self._lock_thread = ThreadPoolExecutor(1, thread_name_prefix="bucket-lock")
+        self._beat_by_beat = asyncio.Lock()
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="bucket")
         self._held: str | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -83,11 +92,11 @@ class MetadataBucket:
 
     async def remove(self, files: Sequence[tuple[str, int]]) -> None:
         names = [removable_file_name(*file) for file in files]
-        self._require_place()
+        await self._prove_place()
         await self._call(lambda: self._objects.remove(names))
 
     async def stage(self, content: bytes | None) -> None:
-        self._require_place()
+        await self._prove_place()
         if content is None:
             await self._call(lambda: self._objects.remove([_STAGED]))
         else:
@@ -116,8 +125,10 @@ class MetadataBucket:
 
     def close(self) -> None:
         """Ends the threads and connections."""
-        self._threads.shutdown()
-        self._objects.close()
+        for threads in (self._threads, self._lock_thread):
+            threads.shutdown()
+        for objects in (self._objects, self._lock_objects):
+            objects.close()
 
     # ---- The lock ----------------------------------------------------------------------------------------------------
     async def _take_lock(self) -> str:
@@ -125,12 +136,17 @@ class MetadataBucket:
             held = await self._write_lock(_a_name(), IfNoneMatch="*")
         except ConditionError:
             held = await self._take_over()
+        await self._require_obedience("If-None-Match", IfNoneMatch="*")
+        await self._require_obedience("If-Match", IfMatch=_NO_TAG)
+        return held
+
+    async def _require_obedience(self, header: str, **condition: str) -> None:
         try:
-            await self._write_lock(_a_name(), IfNoneMatch="*")
+            await self._write_lock(_a_name(), **condition)
         except ConditionError:
-            return held
+            return
         raise StartupError(
-            f"The server of bucket '{self._bucket.name}' does not obey If-None-Match when it writes, so that two "
+            f"The server of bucket '{self._bucket.name}' does not obey {header} when it writes, so that two "
             "publishers could overwrite each other's files. Use a server that knows conditional writes.",
             reason=Reason.STORE_UNAVAILABLE,
         )
@@ -155,25 +171,36 @@ class MetadataBucket:
                 async with asyncio.timeout(self._bucket.beat_seconds):
                     await self._leaving.wait()
                 return
+            with contextlib.suppress(UnavailableError):  # Who takes over meanwhile is found at the next beat.
+                await self._show_life()
+            if self._lost:
+                return
+
+    async def _show_life(self) -> None:
+        async with self._beat_by_beat:
+            if self._held is None or self._lost:
+                return
             try:
                 self._held = await self._write_lock(_a_name(), IfMatch=self._held)
             except ConditionError:
                 self._lost = True
-                return
-            except UnavailableError:
-                continue  # Whoever takes over meanwhile is found at the next beat, or at the next timestamp.
 
     async def _write_lock(self, content: bytes, **condition: str) -> str:
         def work() -> str:
             try:
-                return self._objects.put(_LOCK, content, **condition)
+                return self._lock_objects.put(_LOCK, content, **condition)
             except ConditionError:
-                found, tag = self._objects.found(_LOCK)
+                found, tag = self._lock_objects.found(_LOCK)
                 if found != content or tag is None:
                     raise
                 return tag  # An answer was lost, and this was the second try.
 
-        return await self._call(work)
+        return await asyncio.get_running_loop().run_in_executor(self._lock_thread, work)
+
+    async def _prove_place(self) -> None:
+        # Neither a removal nor the staged note has a condition of its own.
+        await self._show_life()
+        self._require_place()
 
     def _require_place(self) -> None:
         if self._lost:
@@ -188,7 +215,10 @@ class MetadataBucket:
         try:
             self._objects.put(name, file.content, cache_control=_FOR_EVER, IfNoneMatch="*")
         except ConditionError as error:
-            if self._objects.content(name) != file.content:
+            present = self._objects.content(name)
+            if present is None:
+                raise self._objects.unavailable(f"it refused {name} as present, and has none") from error
+            if present != file.content:
                 raise another_content(name) from error
 
     def _replace_timestamp(self, content: bytes, replacing: bytes | None) -> None:

@@ -63,14 +63,15 @@ class Paused:
     """Another process that holds the lock of a directory, and stands still in the middle of a write."""
 
     PROGRAM = (
-        "import asyncio, os, sys; from pathlib import Path\n"
+        "import asyncio, os, signal, sys, threading; from pathlib import Path\n"
         "from wharfinger_daemon.metadata.ports import VersionedFile\n"
         "from wharfinger_daemon.storage.metadata_directory import MetadataDirectory\n"
         "name, function = sys.argv[2], getattr(os, sys.argv[2])\n"
         "async def main():\n"
         "    store = MetadataDirectory(Path(sys.argv[1])); await store.lock()\n"
         "    def stop(*arguments, **options):\n"
-        "        print('stops', flush=True); os.kill(os.getpid(), 19); return function(*arguments, **options)\n"
+        "        print('stops', flush=True); signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)\n"
+        "        return function(*arguments, **options)\n"
         "    setattr(os, name, stop)\n"
         "    try:\n"
         "        if name == 'link': await store.add([VersionedFile('bins-0', 2, b'late')])\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from wharfinger_daemon.metadata.ports import VersionedFile
 from wharfinger_daemon.storage.bucket_objects import Bucket
 from wharfinger_daemon.storage.metadata_bucket import MetadataBucket
 
+OF_THE_WAY = [fault for fault in Fault if fault is not Fault.CONFLICT]
 FILES = [VersionedFile(f"bins-{number}", 1, f"content {number}".encode()) for number in range(20)]
 
 
@@ -55,7 +57,7 @@ async def other(bucket: Bucket, object_storage: ObjectStorage) -> AsyncIterator[
     opened.close()
 
 
-@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", OF_THE_WAY, ids=lambda fault: fault.name)
 async def test_one_fault_is_not_noticed_and_no_version_is_written_twice(
     store: MetadataBucket, faulty: FaultyServer, fault: Fault
 ) -> None:
@@ -70,7 +72,7 @@ async def test_one_fault_is_not_noticed_and_no_version_is_written_twice(
     assert FILES[0].content == await store.read("bins-0", 1)
 
 
-@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", OF_THE_WAY, ids=lambda fault: fault.name)
 async def test_what_failed_for_good_is_told_and_goes_on_when_it_is_repeated(
     store: MetadataBucket, faulty: FaultyServer, fault: Fault
 ) -> None:
@@ -98,11 +100,55 @@ async def test_lock_is_taken_and_kept_although_answers_are_lost(store: MetadataB
     await store.add(FILES[:1])
 
 
-async def test_server_that_ignores_conditions_is_refused(store: MetadataBucket, faulty: FaultyServer) -> None:
-    faulty.forget_header("If-None-Match")
-    with pytest.raises(StartupError, match="does not obey If-None-Match") as refused:
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+async def test_server_that_ignores_conditions_is_refused(
+    store: MetadataBucket, faulty: FaultyServer, header: str
+) -> None:
+    faulty.forget_header(header)
+    with pytest.raises(StartupError, match=f"does not obey {header}") as refused:
         await store.lock()
     assert Reason.STORE_UNAVAILABLE == refused.value.reason
+
+
+async def test_conflict_with_a_write_that_is_under_way_is_tried_again(
+    store: MetadataBucket, faulty: FaultyServer
+) -> None:
+    faulty.next(Fault.CONFLICT)
+    await store.add(FILES[:1])
+    faulty.next(Fault.CONFLICT, Fault.CONFLICT)
+    await store.replace_timestamp(b"1", replacing=None)
+    assert [FILES[0].content, b"1"] == await store.read_all([("bins-0", 1), ("timestamp", 0)])
+
+
+async def test_publisher_that_is_busy_keeps_its_lock(
+    store: MetadataBucket, other: MetadataBucket, faulty: FaultyServer
+) -> None:
+    await store.add(FILES)
+    await store.lock()
+
+    def slowly(method: str, path: str) -> None:
+        if method == "GET" and "bins-" in path:
+            time.sleep(0.05)
+
+    faulty.faults = slowly
+    reading = asyncio.create_task(store.read_all([(file.role, 1) for file in FILES] * 20))
+    with pytest.raises(StartupError):
+        await other.lock()
+    await reading
+
+
+async def test_staged_note_of_the_next_publisher_survives_the_one_that_wakes(
+    store: MetadataBucket, other: MetadataBucket, faulty: FaultyServer
+) -> None:
+    await store.lock()
+    faulty.faults = lambda method, path: Fault.REFUSED
+    await other.lock()
+    await other.stage(b"of the next")
+    faulty.faults = lambda method, path: None
+    with pytest.raises(UnavailableError) as refused:
+        await store.stage(None)
+    assert Reason.FENCED == refused.value.reason
+    assert b"of the next" == await other.staged()
 
 
 async def test_second_publisher_is_refused_while_the_first_one_lives(
