@@ -32,7 +32,7 @@ test: .venv/.dev ## Set everything up, then run every test
 	@deploy/debian-packages test
 	@deploy/node-packages
 	@deploy/check-warehouse-pins "$(PYTHON)"
-	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --no-loadscope-reorder
 
 .PHONY: test-long
 test-long: .venv/.dev ## Run the tests that take longer than CI allows

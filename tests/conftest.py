@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.databases import KINDS, new_database_url
 from tests.support.postgresql_cluster import PostgresqlCluster, running_cluster
@@ -14,6 +16,22 @@ from tests.support.postgresql_cluster import PostgresqlCluster, running_cluster
 # How long an example takes says something of the machine, and nothing of the code.
 hypothesis.settings.register_profile("without deadlines", deadline=None)
 hypothesis.settings.load_profile("without deadlines")
+
+
+# A PKCS#11 module is loaded once in a process; the tests of modules that wrap one another keep their order.
+_OF_ONE_TOKEN = ("tests/contract/hsm", "tests/contract/hsm_modules", "tests/integration/hsm", "tests/unit/hsm")
+
+
+class _ByFile(LoadFileScheduling):
+    """A file is run by one worker: what its module's fixtures start, they start once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0])
+        return "the token" if str(file.parent) in _OF_ONE_TOKEN else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
