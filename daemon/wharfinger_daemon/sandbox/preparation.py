@@ -48,13 +48,16 @@ def import_codecs() -> None:
 
 
 def try_out(engine: Engine) -> None:
-    """Examines two small artifacts, so that whatever is imported or started on first use is there."""
+    """Examines two small artifacts, so that whatever is imported or started on first use is there.
+
+    All checks see all of them: YARA-X, for one, starts a thread at the first scan, which a worker may not later.
+    """
     for filename, artifact in (
         ("sample-1.0.tar.gz", _sample_sdist()),
         ("sample-1.0-py3-none-any.whl", _sample_wheel()),
     ):
         subject = Subject(kind=SubjectKind.FILE, project="sample", version="1.0", filename=filename)
-        engine.examine(io.BytesIO(artifact), subject)
+        engine.examine(io.BytesIO(artifact), subject, everything=True)
 
 
 def settle_memory() -> None:

@@ -62,11 +62,14 @@ class Engine:
             kind: Prepass([need_of(check) for check in chosen]) for kind, chosen in self._by_kind.items()
         }
 
-    def examine(self, file: BinaryIO, subject: Subject) -> Examination:
+    def examine(self, file: BinaryIO, subject: Subject, *, everything: bool = False) -> Examination:
         """Opens the artifact, and shows each member to the checks of such subjects that could find something in it.
 
         The rules of a check's life are those of ``plugin.Check``. Whatever a check raises, except that memory ran out
         while the artifact itself was opened, ends up in ``unread``.
+
+        Args:
+            everything: show each member to all of these checks, whatever they need.
 
         Raises:
             ArtifactUnreadableError: the file cannot be read.
@@ -86,7 +89,7 @@ class Engine:
             run.begin(context)
         for member in artifact.members():
             for run, wanted in zip(runs, prepass.wanted(member.content), strict=True):
-                if wanted:
+                if wanted or everything:
                     run.member(member)
         for run in runs:
             run.finish(artifact.anomalies)
