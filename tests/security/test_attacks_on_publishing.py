@@ -211,7 +211,7 @@ def plant(daemon: DaemonProcess) -> None:
 
 
 def uproot(daemon: DaemonProcess) -> None:
-    (planted,) = [file for file in (daemon.home / "metadata").iterdir() if file.read_bytes() == b"planted"]
+    (planted,) = [file for file in (daemon.home / "metadata").glob("*.json") if file.read_bytes() == b"planted"]
     planted.unlink()
 
 
@@ -287,7 +287,7 @@ def test_damaged_state_stops_the_start_and_is_left_as_it_is(home: DaemonProcess,
     path, content = DAMAGE[name]
     damaged = home.home / path
     damaged.unlink() if content is None else damaged.write_bytes(content)
-    before = {file.name: file.read_bytes() for file in (home.home / "metadata").iterdir()}
+    before = {file.name: file.read_bytes() for file in (home.home / "metadata").glob("*.json")}
     home.start(wait=False)
     assert home.process is not None and home.process.stdout is not None
     with home.process.stdout:
@@ -295,7 +295,7 @@ def test_damaged_state_stops_the_start_and_is_left_as_it_is(home: DaemonProcess,
     *_, message = home.log().splitlines()
     assert message.startswith("wharfinger: ")
     assert "Traceback" not in home.log()
-    assert before == {file.name: file.read_bytes() for file in (home.home / "metadata").iterdir()}
+    assert before == {file.name: file.read_bytes() for file in (home.home / "metadata").glob("*.json")}
 
 
 # ---- A full disk -----------------------------------------------------------------------------------------------------

@@ -60,7 +60,8 @@ async def refusal(process: Process, *files: File, **options: Any) -> WharfingerE
 def _everything(process: Process) -> Any:
     with process.database.transaction() as connection:
         leaves = connection.execute(audit_leaves.select()).all()
-    files = {file.name: file.read_bytes() for file in process.world.metadata.iterdir()}
+    content = process.world.metadata.iterdir()
+    files = {file.name: file.read_bytes() for file in content if file.is_file() and ".publisher" not in file.name}
     return files, leaves, process.standing.now.repositories, process.publisher.problem
 
 
