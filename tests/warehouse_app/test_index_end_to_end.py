@@ -156,7 +156,11 @@ def _worker_away(site: Site) -> Callable[[], None]:
     return site.start_worker
 
 
-@pytest.mark.parametrize("away", [_daemon_away, _broker_away, _worker_away], ids=["daemon", "broker", "worker"])
+@pytest.mark.parametrize(
+    "away",
+    [_daemon_away, pytest.param(_broker_away, marks=pytest.mark.long), _worker_away],
+    ids=["daemon", "broker", "worker"],
+)
 def test_uploads_go_on_while_a_part_is_away_and_nothing_is_lost_or_done_twice(
     site: Site, away: Callable[[Site], Callable[[], None]], request: pytest.FixtureRequest
 ) -> None:
