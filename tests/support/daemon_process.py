@@ -154,9 +154,10 @@ class DaemonProcess:
 def descendants(pid: int) -> list[int]:
     """All processes that a process began, and theirs."""
     direct = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            direct += [int(child) for child in (task / "children").read_text().split()]
+    with contextlib.suppress(OSError):  # It may end meanwhile.
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                direct += [int(child) for child in (task / "children").read_text().split()]
     return direct + [grandchild for child in direct for grandchild in descendants(child)]
 
 
