@@ -25,7 +25,7 @@ from tests.support.review_server import NOW, ReviewServer, running_review_server
 from wharfinger_daemon.http.review.people import Role
 from wharfinger_daemon.storage import migrate
 from wharfinger_daemon.storage.database import Database
-from wharfinger_daemon.storage.schema import findings, scans
+from wharfinger_daemon.storage.scan_schema import findings, scans
 
 _VERDICTS = 1_000_000
 _FLOOD = 10_000
