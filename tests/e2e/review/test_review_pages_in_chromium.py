@@ -184,7 +184,6 @@ def test_stored_script_does_not_run(open_page: OpenPage, server: ReviewServer) -
         assert 0 == page.locator("img").count()
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="needs deploy/node-packages")
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1200), ("dark", 400)])
 def test_axe_finds_nothing_wrong(open_page: OpenPage, server: ReviewServer, scheme: str, width: int) -> None:
     page = open_page(Role.SECURITY, color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,11 +20,6 @@ from wharfinger_daemon.http.review.signing_in import CALLBACK
 
 NODE = Path(__file__).parents[2] / "node"
 REDIRECT_URI = f"{ORIGIN}{CALLBACK}"
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None or not (NODE / "node_modules" / "oidc-provider").exists(),
-    reason="needs node, and deploy/node-packages",
-)
 
 
 @pytest.fixture(scope="module")
